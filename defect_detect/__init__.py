@@ -1,0 +1,1 @@
+"""Which detector misses the fewest defects on your parts, and why."""

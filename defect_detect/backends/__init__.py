@@ -1,0 +1,117 @@
+"""The seam to the frameworks. A backend is one module in this folder; README.md says how to add one.
+
+Frameworks are imported inside functions only: a backend must be importable (for its `requires` and
+`models`) where its framework isn't installed, importing one costs seconds and gigabytes, and a broken
+install of one must not take the others down.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+from defect_detect.errors import ConfigError, Fault
+from defect_detect.job import Epoch, PredictOutcome, Settings, TrainJob, TrainOutcome
+from defect_detect.tables import Dataset, Predictions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What one model of a backend can do."""
+
+    family: str
+    """`yolo` | `ssd` | `mask_rcnn` | `baseline`"""
+    masks: bool = False
+    """Predicts regions when the dataset has them."""
+    pretrained: bool = False
+    """The framework has weights for it."""
+
+
+class Watch(Protocol):
+    """The worker's eyes on a training or prediction: progress, validation, the choice of checkpoint."""
+
+    def batch(self, done: int, of: int, loss: float | None = None) -> None:
+        """Report `done` of `of` batches (training) or images (prediction)."""
+
+    def epoch(self, number: int, loss: float, validation: Predictions) -> Epoch:
+        """Judge epoch `number` (from 1) by its predictions on the val split.
+
+        When the answer says `best`, save the checkpoint; when it says `stop`, end the training.
+        The rule is the same for every framework.
+
+        Raises:
+            RunFailed: the loss is not finite.
+        """
+
+
+class Backend(Protocol):
+    """What a module in this folder offers."""
+
+    requires: tuple[str, ...]
+    """Requirement strings (PEP 508) of what it imports, beyond this package's core."""
+    models: Mapping[str, Capabilities]
+
+    def train(self, job: TrainJob, *, train: Dataset, val: Dataset, out: Path, watch: Watch) -> TrainOutcome:
+        """Train `job.model` from `job.settings` and leave the best checkpoint in `out`.
+
+        `val` carries no truth. Images without defects are trained on like any other. The checkpoint
+        holds all that `predict` needs besides the job.
+
+        Raises:
+            Unsupported: the model or a setting is not to be had here.
+            FrameworkMissing: the framework, or its pretrained weights, can't be reached.
+            RunFailed: the framework failed.
+        """
+        ...
+
+    def predict(
+        self, job: TrainJob, checkpoint: Path, data: Dataset, *, device: str, batch: int, watch: Watch
+    ) -> tuple[Predictions, PredictOutcome]:
+        """What the checkpoint says about `data`'s pictures (which carry no truth).
+
+        Scores are in [score_floor, 1], boxes inside their image, at most `max_detections` an image.
+
+        Raises:
+            RunFailed: the checkpoint is not one of this model, or a picture can't be read.
+        """
+        ...
+
+
+def names() -> tuple[str, ...]:
+    """All backends, whether their framework is installed or not, in alphabetical order."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")))
+
+
+def load(name: str) -> Backend:
+    """The backend called `name`.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(Fault(where="framework", expected=" | ".join(names()), found=repr(name), fix=hint))
+    return cast("Backend", importlib.import_module(f"{__name__}.{name}"))
+
+
+def capabilities(framework: str, model: str) -> Capabilities:
+    """What `model` of `framework` can do.
+
+    Raises:
+        ConfigError: the backend doesn't know the model.
+    """
+    models = load(framework).models
+    if model not in models:
+        near = difflib.get_close_matches(model, models, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(Fault(where="model", expected=" | ".join(models), found=repr(model), fix=hint))
+    return models[model]
+
+
+__all__ = ["Backend", "Capabilities", "Settings", "Watch", "capabilities", "load", "names"]

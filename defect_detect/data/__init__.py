@@ -1,0 +1,1 @@
+"""Datasets: read, repaired, split, written. README.md lists what a normalized one promises."""

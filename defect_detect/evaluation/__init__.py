@@ -1,0 +1,1 @@
+"""What each detector misses, and whether the difference means anything."""

@@ -1,0 +1,1 @@
+"""A comparison as people read it: terminal, Markdown, HTML, CSV."""
