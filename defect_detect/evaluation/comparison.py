@@ -1,0 +1,279 @@
+"""A comparison as values: what `comparison.json` holds and every report draws.
+
+Definitions are METRICS': docs/metrics.md. Every rate keeps its count and denominator. With several
+seeds counts and denominators are summed over the seeds, so a rate is the mean over trained models.
+`None` is "not measured" or "not applicable"; it is never written as a number.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+SCHEMA = 1
+
+
+class _Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Rate(_Value):
+    """So many of so many. For FPPI `of` counts images, and `count` may exceed it."""
+
+    count: int
+    of: int
+
+    @property
+    def value(self) -> float | None:
+        """count / of, or None where there is nothing to count."""
+        return self.count / self.of if self.of else None
+
+
+class Interval(_Value):
+    """A 95 % interval and how it was found."""
+
+    low: float
+    high: float
+    method: str
+
+
+class Estimate(_Value):
+    """A rate with its two intervals (METRICS, 'Two intervals')."""
+
+    rate: Rate
+    this_threshold: Interval | None = None
+    """The threshold stays, the test units are drawn again."""
+    this_policy: Interval | None = None
+    """Validation and test units are drawn again, the threshold chosen anew."""
+
+
+class Figures(_Value):
+    """What a detector does at its operating point, on one split."""
+
+    fn_rate: Estimate
+    fn_rate_any_class: Estimate
+    escape_rate: Estimate
+    alarmed_elsewhere: Estimate
+    """Defective units alarmed only where no defect is, of all defective units."""
+    overkill_rate: Estimate
+    fppi: Estimate
+    fppi_defect_free: Estimate
+
+
+class OperatingPoint(_Value):
+    """The threshold and how it came about, per seed."""
+
+    policy: str
+    status: str
+    """`ok` | `fixed` | `unreachable` | `not_measurable`"""
+    thresholds: list[float | None]
+    """One for each seed; None where there is none."""
+    censored: bool
+    """A threshold lies at the predictions' own floor: a lower one might have been chosen."""
+    notes: list[str]
+    validation: Figures | None
+    """The same policy's figures on the split it was chosen on."""
+
+
+class Curve(_Value):
+    """Recall against FPPI, both rising; a step curve."""
+
+    fppi: list[float]
+    recall: list[float]
+
+
+class Froc(_Value):
+    """The curve over all thresholds, its score (mean recall at 1/8 ... 8 FPPI) and LAMR."""
+
+    curve: Curve
+    recall_at: dict[str, float]
+    """FPPI (as text: `0.125`) -> recall."""
+    score: float | None
+    score_interval: Interval | None
+    lamr: float | None
+
+
+class AveragePrecision(_Value):
+    """COCO's figures (threshold-free summaries, not operating points); None where COCO says -1."""
+
+    ap: float | None
+    ap50: float | None
+    ap75: float | None
+    ap_small: float | None
+    ap_medium: float | None
+    ap_large: float | None
+    ar1: float | None
+    ar10: float | None
+    ar100: float | None
+
+
+class Localization(_Value):
+    """Over the detector's own hits at its operating point."""
+
+    hits: int
+    iou_mean: float | None
+    iou_median: float | None
+    iou_p05: float | None
+    share_075: Rate
+    centre_offset_px: float | None
+    """Median distance between centres."""
+    centre_offset_relative: float | None
+    """... relative to the root of the defect's box area."""
+    width_ratio: float | None
+    """Median predicted / true width."""
+    height_ratio: float | None
+    mask_iou_mean: float | None
+
+
+class Slice(_Value):
+    """The FN rate of a part of the defects."""
+
+    by: str
+    """`class` | `size` | `severity` | the name of an attribute"""
+    value: str
+    fn_rate: Estimate
+
+
+class Detector(_Value):
+    """One contender, over all its seeds."""
+
+    name: str
+    framework: str | None
+    model: str | None
+    family: str | None
+    seeds: list[int]
+    operating_point: OperatingPoint
+    test: Figures
+    froc: Froc
+    box_ap: AveragePrecision
+    mask_ap: AveragePrecision | None
+    localization: Localization
+    miss_reasons: dict[str, int]
+    false_alarm_reasons: dict[str, int]
+    slices: list[Slice]
+    under_trained: bool
+    measured: dict[str, Any]
+    """Input size, NMS, initial weights, epochs, images seen, early stop, masks, versions, hashes."""
+    notes: list[str]
+
+
+class Difference(_Value):
+    """a - b, with its interval and the test of no difference."""
+
+    value: float | None
+    interval: Interval | None
+    p: float | None = None
+    p_holm: float | None = None
+
+
+class Pair(_Value):
+    """Two detectors on the same defects."""
+
+    a: str
+    b: str
+    fn_rate: Difference
+    """Positive: `a` misses more. The interval is this policy's."""
+    mcnemar_p: float | None
+    """Exact; ignores clustering."""
+    fppi: Difference
+    partial_froc: Difference
+    """Mean recall over FPPI up to the budget, a - b."""
+    matched_budget: bool
+    outcome: str
+    """`a` | `b` (that one misses fewer) | `indistinguishable` | `no_verdict`"""
+    both_found: int
+    only_a_found: int
+    only_b_found: int
+    both_missed: int
+    common_hits: int
+    """Defects that both found at IoU 0.1, over which localization is compared."""
+    localization: Difference
+    """IoU of a - b on the common hits."""
+    smallest_detectable: float | None
+    """FN-rate difference found with 80 % power here."""
+    defects_needed: int | None
+    """Defects for 80 % power at the difference of interest (5 points)."""
+    sentence: str
+
+
+class Subset(_Value):
+    """Defects missed by exactly these detectors (by a majority of each one's seeds)."""
+
+    missed_by: list[str]
+    count: int
+
+
+class Agreement(_Value):
+    """Who missed what."""
+
+    of: int
+    subsets: list[Subset]
+    union_fn_rate: Rate
+    """Missed by all: what remains when all detectors run side by side ..."""
+    union_fppi: Rate
+    """... and what that costs."""
+
+
+class Place(_Value):
+    """A place in a picture, x0 y0 x1 y1 px."""
+
+    image: str
+    box: list[float]
+    category: str
+    annotation_id: int | None = None
+
+
+class Suspects(_Value):
+    """Labels worth a second look."""
+
+    missed_by_all: list[Place]
+    alarmed_by_all: list[Place]
+
+
+class DatasetFacts(_Value):
+    """What was judged on."""
+
+    name: str
+    fingerprints: dict[str, str]
+    categories: list[str]
+    images: dict[str, int]
+    """By split."""
+    units: dict[str, int]
+    defective: dict[str, int]
+    defect_free: dict[str, int]
+    defects: dict[str, int]
+    masks: bool
+    quarantined: dict[str, int]
+    scale: float | None
+    unit: str
+
+
+class Protocol(_Value):
+    """How it was judged, fixed beforehand."""
+
+    policy: str
+    iou: float
+    class_aware: bool
+    resamples: int
+    seed: int
+    budget: float
+    """FPPI at which budgets are matched and the partial FROC ends."""
+    versions: dict[str, str]
+
+
+class Comparison(_Value):
+    """Everything that `comparison.json` says."""
+
+    schema: int = SCHEMA
+    verdict: str
+    """In plain words: what to choose, or that the data can't tell."""
+    warnings: list[str]
+    dataset: DatasetFacts
+    protocol: Protocol
+    detectors: list[Detector]
+    pairs: list[Pair]
+    agreement: Agreement
+    rank_stability: dict[str, list[str]]
+    """Hit rule -> detectors from the fewest misses up."""
+    suspects: Suspects
