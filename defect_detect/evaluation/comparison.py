@@ -18,7 +18,7 @@ class _Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     pass
 
 
-class Rate(_Value):
+class Rate(_Value, kw_only=True):
     """So many of so many. For FPPI `of` counts images, and `count` may exceed it."""
 
     count: int
@@ -26,11 +26,11 @@ class Rate(_Value):
 
     @property
     def value(self) -> float | None:
-        """count / of, or None where there is nothing to count."""
+        """Count over denominator, or None where there is nothing to count."""
         return self.count / self.of if self.of else None
 
 
-class Interval(_Value):
+class Interval(_Value, kw_only=True):
     """A 95 % interval and how it was found."""
 
     low: float
@@ -38,7 +38,7 @@ class Interval(_Value):
     method: str
 
 
-class Estimate(_Value):
+class Estimate(_Value, kw_only=True):
     """A rate with its two intervals (METRICS, 'Two intervals')."""
 
     rate: Rate
@@ -48,7 +48,7 @@ class Estimate(_Value):
     """Validation and test units are drawn again, the threshold chosen anew."""
 
 
-class Figures(_Value):
+class Figures(_Value, kw_only=True):
     """What a detector does at its operating point, on one split."""
 
     fn_rate: Estimate
@@ -61,7 +61,7 @@ class Figures(_Value):
     fppi_defect_free: Estimate
 
 
-class OperatingPoint(_Value):
+class OperatingPoint(_Value, kw_only=True):
     """The threshold and how it came about, per seed."""
 
     policy: str
@@ -76,14 +76,14 @@ class OperatingPoint(_Value):
     """The same policy's figures on the split it was chosen on."""
 
 
-class Curve(_Value):
+class Curve(_Value, kw_only=True):
     """Recall against FPPI, both rising; a step curve."""
 
     fppi: list[float]
     recall: list[float]
 
 
-class Froc(_Value):
+class Froc(_Value, kw_only=True):
     """The curve over all thresholds, its score (mean recall at 1/8 ... 8 FPPI) and LAMR."""
 
     curve: Curve
@@ -94,7 +94,7 @@ class Froc(_Value):
     lamr: float | None
 
 
-class AveragePrecision(_Value):
+class AveragePrecision(_Value, kw_only=True):
     """COCO's figures (threshold-free summaries, not operating points); None where COCO says -1."""
 
     ap: float | None
@@ -108,7 +108,7 @@ class AveragePrecision(_Value):
     ar100: float | None
 
 
-class Localization(_Value):
+class Localization(_Value, kw_only=True):
     """Over the detector's own hits at its operating point."""
 
     hits: int
@@ -126,7 +126,7 @@ class Localization(_Value):
     mask_iou_mean: float | None
 
 
-class Slice(_Value):
+class Slice(_Value, kw_only=True):
     """The FN rate of a part of the defects."""
 
     by: str
@@ -135,7 +135,7 @@ class Slice(_Value):
     fn_rate: Estimate
 
 
-class Detector(_Value):
+class Detector(_Value, kw_only=True):
     """One contender, over all its seeds."""
 
     name: str
@@ -158,7 +158,7 @@ class Detector(_Value):
     notes: list[str]
 
 
-class Difference(_Value):
+class Difference(_Value, kw_only=True):
     """a - b, with its interval and the test of no difference."""
 
     value: float | None
@@ -167,7 +167,7 @@ class Difference(_Value):
     p_holm: float | None = None
 
 
-class Pair(_Value):
+class Pair(_Value, kw_only=True):
     """Two detectors on the same defects."""
 
     a: str
@@ -197,14 +197,14 @@ class Pair(_Value):
     sentence: str
 
 
-class Subset(_Value):
+class Subset(_Value, kw_only=True):
     """Defects missed by exactly these detectors (by a majority of each one's seeds)."""
 
     missed_by: list[str]
     count: int
 
 
-class Agreement(_Value):
+class Agreement(_Value, kw_only=True):
     """Who missed what."""
 
     of: int
@@ -215,7 +215,7 @@ class Agreement(_Value):
     """... and what that costs."""
 
 
-class Place(_Value):
+class Place(_Value, kw_only=True):
     """A place in a picture, x0 y0 x1 y1 px."""
 
     image: str
@@ -224,14 +224,14 @@ class Place(_Value):
     annotation_id: int | None = None
 
 
-class Suspects(_Value):
+class Suspects(_Value, kw_only=True):
     """Labels worth a second look."""
 
     missed_by_all: list[Place]
     alarmed_by_all: list[Place]
 
 
-class DatasetFacts(_Value):
+class DatasetFacts(_Value, kw_only=True):
     """What was judged on."""
 
     name: str
@@ -249,7 +249,7 @@ class DatasetFacts(_Value):
     unit: str
 
 
-class Protocol(_Value):
+class Protocol(_Value, kw_only=True):
     """How it was judged, fixed beforehand."""
 
     policy: str
@@ -262,7 +262,7 @@ class Protocol(_Value):
     versions: dict[str, str]
 
 
-class Comparison(_Value):
+class Comparison(_Value, kw_only=True):
     """Everything that `comparison.json` says."""
 
     schema: int = SCHEMA
