@@ -14,11 +14,7 @@ import msgspec
 SCHEMA = 1
 
 
-class _Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class Rate(_Value, kw_only=True):
+class Rate(msgspec.Struct, frozen=True, kw_only=True):
     """So many of so many. For FPPI `of` counts images, and `count` may exceed it."""
 
     count: int
@@ -30,7 +26,7 @@ class Rate(_Value, kw_only=True):
         return self.count / self.of if self.of else None
 
 
-class Interval(_Value, kw_only=True):
+class Interval(msgspec.Struct, frozen=True, kw_only=True):
     """A 95 % interval and how it was found."""
 
     low: float
@@ -38,7 +34,7 @@ class Interval(_Value, kw_only=True):
     method: str
 
 
-class Estimate(_Value, kw_only=True):
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """A rate with its two intervals (METRICS, 'Two intervals')."""
 
     rate: Rate
@@ -48,7 +44,7 @@ class Estimate(_Value, kw_only=True):
     """Validation and test units are drawn again, the threshold chosen anew."""
 
 
-class Figures(_Value, kw_only=True):
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What a detector does at its operating point, on one split."""
 
     fn_rate: Estimate
@@ -61,7 +57,7 @@ class Figures(_Value, kw_only=True):
     fppi_defect_free: Estimate
 
 
-class OperatingPoint(_Value, kw_only=True):
+class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True):
     """The threshold and how it came about, per seed."""
 
     policy: str
@@ -76,14 +72,14 @@ class OperatingPoint(_Value, kw_only=True):
     """The same policy's figures on the split it was chosen on."""
 
 
-class Curve(_Value, kw_only=True):
+class Curve(msgspec.Struct, frozen=True, kw_only=True):
     """Recall against FPPI, both rising; a step curve."""
 
     fppi: list[float]
     recall: list[float]
 
 
-class Froc(_Value, kw_only=True):
+class Froc(msgspec.Struct, frozen=True, kw_only=True):
     """The curve over all thresholds, its score (mean recall at 1/8 ... 8 FPPI) and LAMR."""
 
     curve: Curve
@@ -94,7 +90,7 @@ class Froc(_Value, kw_only=True):
     lamr: float | None
 
 
-class AveragePrecision(_Value, kw_only=True):
+class AveragePrecision(msgspec.Struct, frozen=True, kw_only=True):
     """COCO's figures (threshold-free summaries, not operating points); None where COCO says -1."""
 
     ap: float | None
@@ -108,7 +104,7 @@ class AveragePrecision(_Value, kw_only=True):
     ar100: float | None
 
 
-class Localization(_Value, kw_only=True):
+class Localization(msgspec.Struct, frozen=True, kw_only=True):
     """Over the detector's own hits at its operating point."""
 
     hits: int
@@ -126,7 +122,7 @@ class Localization(_Value, kw_only=True):
     mask_iou_mean: float | None
 
 
-class Slice(_Value, kw_only=True):
+class Slice(msgspec.Struct, frozen=True, kw_only=True):
     """The FN rate of a part of the defects."""
 
     by: str
@@ -135,7 +131,7 @@ class Slice(_Value, kw_only=True):
     fn_rate: Estimate
 
 
-class Detector(_Value, kw_only=True):
+class Detector(msgspec.Struct, frozen=True, kw_only=True):
     """One contender, over all its seeds."""
 
     name: str
@@ -158,7 +154,7 @@ class Detector(_Value, kw_only=True):
     notes: list[str]
 
 
-class Difference(_Value, kw_only=True):
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """a - b, with its interval and the test of no difference."""
 
     value: float | None
@@ -167,7 +163,7 @@ class Difference(_Value, kw_only=True):
     p_holm: float | None = None
 
 
-class Pair(_Value, kw_only=True):
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
     """Two detectors on the same defects."""
 
     a: str
@@ -197,14 +193,14 @@ class Pair(_Value, kw_only=True):
     sentence: str
 
 
-class Subset(_Value, kw_only=True):
+class Subset(msgspec.Struct, frozen=True, kw_only=True):
     """Defects missed by exactly these detectors (by a majority of each one's seeds)."""
 
     missed_by: list[str]
     count: int
 
 
-class Agreement(_Value, kw_only=True):
+class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     """Who missed what."""
 
     of: int
@@ -215,7 +211,7 @@ class Agreement(_Value, kw_only=True):
     """... and what that costs."""
 
 
-class Place(_Value, kw_only=True):
+class Place(msgspec.Struct, frozen=True, kw_only=True):
     """A place in a picture, x0 y0 x1 y1 px."""
 
     image: str
@@ -224,14 +220,14 @@ class Place(_Value, kw_only=True):
     annotation_id: int | None = None
 
 
-class Suspects(_Value, kw_only=True):
+class Suspects(msgspec.Struct, frozen=True, kw_only=True):
     """Labels worth a second look."""
 
     missed_by_all: list[Place]
     alarmed_by_all: list[Place]
 
 
-class DatasetFacts(_Value, kw_only=True):
+class DatasetFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What was judged on."""
 
     name: str
@@ -249,7 +245,7 @@ class DatasetFacts(_Value, kw_only=True):
     unit: str
 
 
-class Protocol(_Value, kw_only=True):
+class Protocol(msgspec.Struct, frozen=True, kw_only=True):
     """How it was judged, fixed beforehand."""
 
     policy: str
@@ -262,7 +258,7 @@ class Protocol(_Value, kw_only=True):
     versions: dict[str, str]
 
 
-class Comparison(_Value, kw_only=True):
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that `comparison.json` says."""
 
     schema: int = SCHEMA
