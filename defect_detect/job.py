@@ -18,6 +18,8 @@ from typing import Any
 
 import msgspec
 
+PARENT = "DEFECT_DETECT_PARENT"
+"""Environment variable by which a worker knows the process that started it."""
 SCORE_FLOOR = 0.001
 MAX_DETECTIONS = 100
 
@@ -59,7 +61,9 @@ class TrainJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     model: str
     """A key of the backend's `models`."""
     dataset: str
-    """Root of a normalized dataset."""
+    """Root of a normalized dataset (relative to the run folder, or absolute)."""
+    fingerprints: dict[str, str] = {}
+    """What the train and val splits must be; empty: not checked."""
     seed: int
     settings: Settings
     options: dict[str, Any] = {}
@@ -71,7 +75,11 @@ class PredictJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     trained: str
     """The run folder of the `TrainJob` (relative to this one, or absolute)."""
+    checkpoint_sha256: str = ""
+    """What the checkpoint must be; empty: not checked beyond what the training recorded."""
     dataset: str
+    fingerprint: str = ""
+    """What the split must be; empty: not checked."""
     split: str
     device: str = "auto"
     threads: int = 0

@@ -1,0 +1,183 @@
+"""A detector's config: YAML in, typed values out, every mistake named at once.
+
+    framework: torchvision
+    model: ssd300_vgg16
+    epochs: 120          # any field of `job.Settings`
+    options: {}          # passed to the framework verbatim
+
+The file's name is the detector's name. Values aren't coerced: `epochs: "120"` is refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from defect_detect import backends
+from defect_detect.errors import ConfigError, Fault
+from defect_detect.job import Settings
+
+_SETTINGS: dict[str, msgspec.structs.FieldInfo] = {field.name: field for field in msgspec.structs.fields(Settings)}
+_KEYS = ("framework", "model", "options", *_SETTINGS)
+_POSITIVE = ("epochs", "image_size", "batch", "patience", "max_detections")
+_NOT_NEGATIVE = ("workers", "threads")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One detector as its config describes it."""
+
+    name: str
+    framework: str
+    model: str
+    settings: Settings
+    options: dict[str, Any]
+
+
+def read(path: Path, overrides: Sequence[str] = ()) -> DetectorConfig:
+    """The config at `path`, with `key=value` overrides laid over it (`options.lr=0.1` reaches inside).
+
+    Raises:
+        ConfigError: everything that is wrong with it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            Fault(where=str(path), expected="a detector config", found="no such file", fix=_shipped(path))
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(Fault(where=str(path), expected="a readable config", found=str(error))) from error
+    try:
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(Fault(where=str(path), expected="YAML", found=" ".join(str(error).split()))) from error
+    if not isinstance(content, dict):
+        raise ConfigError(Fault(where=str(path), expected="a mapping", found=type(content).__name__))
+    for override in overrides:
+        _override(content, override)
+    return _typed(content, path)
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(Fault(where=f"--set {override}", expected="key=value", found="no '='"))
+    try:
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(Fault(where=f"--set {override}", expected="a YAML value", found=text)) from error
+    *path, last = key.split(".")
+    target = content
+    for step in path:
+        inner = target.setdefault(step, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(Fault(where=f"--set {override}", expected=f"a mapping at {step!r}", found=repr(inner)))
+        target = inner
+    target[last] = value
+
+
+def _typed(content: Mapping[str, Any], path: Path) -> DetectorConfig:
+    values, faults = _settings(content, path)
+    faults = _unknown(content, path) + faults + _out_of_range(values, path)
+    options = content.get("options") or {}
+    if not isinstance(options, dict):
+        faults.append(Fault(where=f"{path}: options", expected="a mapping", found=repr(options)))
+    framework, model = content.get("framework"), content.get("model")
+    for key, value in (("framework", framework), ("model", model)):
+        if not isinstance(value, str):
+            faults.append(Fault(where=f"{path}: {key}", expected="a name", found=repr(value)))
+    if isinstance(framework, str) and isinstance(model, str):
+        try:
+            backends.capabilities(framework, model)
+        except ConfigError as error:
+            faults += [_at(path, fault) for fault in error.faults]
+    if not _NAME.fullmatch(path.stem):
+        faults.append(Fault(where=str(path), expected="a file name of letters, digits, _ . -", found=path.stem))
+    if faults:
+        raise ConfigError(*faults)
+    return DetectorConfig(
+        name=path.stem, framework=str(framework), model=str(model), settings=Settings(**values), options=dict(options)
+    )
+
+
+def _unknown(content: Mapping[str, Any], path: Path) -> list[Fault]:
+    faults = []
+    for key in content:
+        if key not in _KEYS:
+            near = difflib.get_close_matches(str(key), _KEYS, n=1)
+            fix = f"Did you mean {near[0]!r}?" if near else "What the framework alone knows goes under `options:`."
+            expected = "one of " + ", ".join(_KEYS)
+            faults.append(Fault(where=f"{path}: {key}", expected=expected, found="this key", fix=fix))
+    return faults
+
+
+def _settings(content: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], list[Fault]]:
+    values: dict[str, Any] = {}
+    faults: list[Fault] = []
+    for name, field in _SETTINGS.items():
+        if name in content:
+            try:
+                values[name] = msgspec.convert(content[name], field.type)
+            except msgspec.ValidationError as error:
+                faults.append(Fault(where=f"{path}: {name}", expected=_words(field.type), found=str(error)))
+    return values, faults
+
+
+def _out_of_range(values: Mapping[str, Any], path: Path) -> list[Fault]:
+    faults = []
+    for name, value in values.items():
+        expected = ""
+        if name in _POSITIVE and value < 1:
+            expected = "at least 1"
+        elif name in _NOT_NEGATIVE and value < 0:
+            expected = "0 or more"
+        elif name == "score_floor" and not 0 <= value < 1:
+            expected = "0 <= score_floor < 1"
+        elif name == "learning_rate" and value is not None and not value > 0:
+            expected = "more than 0"
+        elif name == "device" and not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+            expected = "auto | cpu | cuda | cuda:N"
+        if expected:
+            faults.append(Fault(where=f"{path}: {name}", expected=expected, found=repr(value)))
+    return faults
+
+
+def _words(kind: Any) -> str:
+    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    return words.get(kind, "a number or null")
+
+
+def _at(path: Path, fault: Fault | str) -> Fault:
+    if isinstance(fault, str):
+        return Fault(where=str(path), expected="a config", found=fault)
+    return Fault(where=f"{path}: {fault.where}", expected=fault.expected, found=fault.found, fix=fault.fix)
+
+
+def _shipped(path: Path) -> str:
+    folder = Path(__file__).parents[1] / "configs"
+    found = sorted(str(p.relative_to(folder.parent)) for p in folder.glob("*/*.yaml"))
+    near = difflib.get_close_matches(path.name, [Path(name).name for name in found], n=1)
+    close = [name for name in found if near and Path(name).name == near[0]]
+    if close:
+        return f"Did you mean {close[0]}?"
+    return f"Shipped: {', '.join(found)}" if found else ""
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, refusing a key that is given twice (YAML says it must; PyYAML keeps the last)."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's signature
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = str(self.construct_object(key_node, deep=True))
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,194 @@
+"""Starts workers and turns what becomes of them into a value or an error.
+
+A job runs in a process of its own, in the Python that has its framework: the one running this, or
+`<envs>/<framework>/bin/python` where `DEFECT_DETECT_ENVS` (default: `envs/` of the working directory)
+holds one. Memory is freed with the process, and one framework's crash never costs another's result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from defect_detect import job
+from defect_detect.data.files import atomic_write, sha256_file
+from defect_detect.errors import ConfigError, FrameworkMissing, RunFailed, Unsupported, WorkerDied
+
+Report = Callable[[job.Progress], None]
+
+_GRACE = 10.0
+"""Seconds that a worker gets to end after SIGTERM."""
+_LOG_LINES = 15
+_PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES",
+              "CUDA_HOME", "XDG_CACHE_HOME", "TORCH_HOME", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy",
+              "http_proxy", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")  # fmt: skip
+
+
+def python_of(framework: str) -> Path:
+    """The interpreter that runs jobs of `framework`."""
+    envs = Path(os.environ.get("DEFECT_DETECT_ENVS", "envs"))
+    own = envs / framework / "bin" / "python"
+    return own.absolute() if own.exists() else Path(sys.executable)
+
+
+def check(framework: str) -> None:
+    """Make sure, within a second, that the framework is installed where its jobs would run.
+
+    Raises:
+        FrameworkMissing: what is missing, and the command that mends it.
+    """
+    python = python_of(framework)
+    asked = subprocess.run(
+        [python, "-I", "-m", "defect_detect.worker", "--check", framework],
+        capture_output=True, text=True, check=False, env=_environment(0),
+    )  # fmt: skip
+    if asked.returncode != 0:
+        raise FrameworkMissing(f"{python} can't run defect_detect's worker:\n{asked.stderr.strip()}")
+    lacking = msgspec.json.decode(asked.stdout.encode())["missing"]
+    if lacking:
+        raise FrameworkMissing(
+            f"{framework}: {', '.join(lacking)} not installed in {python}."
+            f" Install with: {python} -m pip install 'defect-detect[{framework}]'"
+        )
+
+
+def finished(run: Path, wanted: job.Job) -> job.Trained | job.Predicted | None:
+    """The result of `run` when it did exactly `wanted` and its files are still what it left; else None."""
+    try:
+        if job.canonical(job.decode_job((run / "job.json").read_bytes())) != job.canonical(wanted):
+            return None
+        result = job.decode_result((run / "result.json").read_bytes())
+        if isinstance(result, job.Trained):
+            whole = sha256_file(run / result.outcome.checkpoint) == result.checkpoint_sha256
+        elif isinstance(result, job.Predicted):
+            whole = sha256_file(run / result.predictions) == result.predictions_sha256
+        else:
+            return None
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return result if whole else None
+
+
+def execute(run: Path, wanted: job.Job, *, framework: str, report: Report | None = None) -> job.Trained | job.Predicted:
+    """Do the job in `run`, unless it is already done there.
+
+    What an earlier, different job left in the folder is set aside as `<run>.replaced-N`, never deleted.
+
+    Raises:
+        FrameworkMissing, Unsupported, ConfigError: the worker says that the job can't be done here.
+        RunFailed: it failed. WorkerDied: it ended without a result.
+        KeyboardInterrupt: passed on, after the worker has ended.
+    """
+    if (done := finished(run, wanted)) is not None:
+        return done
+    _make_room(run, wanted)
+    atomic_write(run / "job.json", job.encode(wanted))
+    threads = wanted.settings.threads if isinstance(wanted, job.TrainJob) else wanted.threads
+    returncode = _supervise(
+        [str(python_of(framework)), "-I", "-m", "defect_detect.worker", str(run.absolute())],
+        _environment(threads),
+        report or (lambda _: None),
+    )
+    try:
+        result = job.decode_result((run / "result.json").read_bytes())
+    except FileNotFoundError:
+        raise WorkerDied(returncode, _tail(run / "log.txt")) from None
+    if isinstance(result, job.Failed):
+        raise _error(result, run)
+    return result
+
+
+def _make_room(run: Path, wanted: job.Job) -> None:
+    """Clear what an unfinished or failed try of the same job left; set anything else aside."""
+    run.mkdir(parents=True, exist_ok=True)
+    if _holds_work(run, wanted):
+        aside = next(p for n in range(1, 10_000) if not (p := run.with_name(f"{run.name}.replaced-{n}")).exists())
+        run.rename(aside)
+    else:
+        shutil.rmtree(run)
+    run.mkdir(parents=True)
+
+
+def _holds_work(run: Path, wanted: job.Job) -> bool:
+    try:
+        same = job.canonical(job.decode_job((run / "job.json").read_bytes())) == job.canonical(wanted)
+    except (OSError, msgspec.MsgspecError):
+        same = False
+    try:
+        failed = isinstance(job.decode_result((run / "result.json").read_bytes()), job.Failed)
+    except FileNotFoundError:
+        failed = True
+    except (OSError, msgspec.MsgspecError):
+        failed = False
+    return any(run.iterdir()) and not (same and failed)
+
+
+def _supervise(command: list[str], environment: Mapping[str, str], report: Report) -> int:
+    # A session of its own: Ctrl-C reaches this process alone, which then ends the worker in order.
+    worker = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=dict(environment), start_new_session=True
+    )
+    decoder = msgspec.json.Decoder(job.Progress)
+    try:
+        assert worker.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
+        for line in worker.stdout:
+            with contextlib.suppress(msgspec.MsgspecError):
+                report(decoder.decode(line))
+        return worker.wait()
+    finally:
+        _end(worker)
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        # The whole session: a framework's loader processes must not outlive it either.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(worker.pid, signum)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.wait(_GRACE)
+            break
+    if worker.stdout is not None:
+        worker.stdout.close()
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """A scrubbed environment, so that a run depends on its job and not on the shell it was started from."""
+    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    count = str(threads or os.cpu_count() or 1)
+    return kept | {
+        job.PARENT: str(os.getpid()),
+        "OMP_NUM_THREADS": count,
+        "OPENBLAS_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        # Threads that wait asleep: spinning ones made two trainings side by side 20x slower.
+        "OMP_WAIT_POLICY": "passive",
+        "MPLBACKEND": "Agg",
+        "PYTHONHASHSEED": "0",
+        "PYTHONUNBUFFERED": "1",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    }
+
+
+def _error(failed: job.Failed, run: Path) -> Exception:
+    if failed.kind == "unavailable":
+        return FrameworkMissing(failed.message)
+    if failed.kind == "unsupported":
+        return Unsupported(failed.message)
+    if failed.kind == "input":
+        return ConfigError(failed.message)
+    return RunFailed(f"{failed.message}\n(the whole log: {run / 'log.txt'})")
+
+
+def _tail(log: Path) -> list[str]:
+    try:
+        return log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+    except OSError:
+        return []

@@ -1,0 +1,327 @@
+"""`python -I -m defect_detect.worker RUN`: does the one job of a run folder. The only side that imports a framework.
+
+In:   RUN/job.json
+Out:  RUN/result.json, written once, whole, at the very end (`Trained` | `Predicted` | `Failed`);
+      RUN/log.txt, all that the framework prints; JSON lines of `Progress` on standard output.
+
+`--check FRAMEWORK` says in one JSON line which of its requirements are missing, without importing them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import faulthandler
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import re
+import resource
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import numpy as np
+
+from defect_detect import backends, job
+from defect_detect.data import coco, pixels, predictions
+from defect_detect.data.files import atomic_write, sha256_file
+from defect_detect.errors import FrameworkMissing, InputError, RunFailed, Unsupported
+from defect_detect.evaluation import missed, training_curve
+from defect_detect.tables import Dataset, Predictions
+
+BUDGET = 0.1
+"""FPPI at which the validation FN rate is shown while training."""
+
+
+def main() -> None:
+    """Run as a program."""
+    parser = argparse.ArgumentParser(description="Do the job of a run folder (started by the runner).")
+    parser.add_argument("run", nargs="?", type=Path)
+    parser.add_argument("--check", metavar="FRAMEWORK")
+    arguments = parser.parse_args()
+    if arguments.check:
+        print(json.dumps({"missing": missing(arguments.check), "versions": versions(arguments.check)}))  # noqa: T201 - the answer
+        return
+    if arguments.run is None:
+        parser.error("a run folder is needed")
+    _die_with_parent()
+    out: Path = arguments.run
+    wire = _log_to(out / "log.txt")
+    result: job.Result
+    try:
+        text = (out / "job.json").read_bytes()
+        task = job.decode_job(text)
+        watch = _Watch(wire, out)
+        result = _train(task, out, watch) if isinstance(task, job.TrainJob) else _predict(task, out, watch)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the parent must hear of it
+        traceback.print_exc()
+        result = job.Failed(kind=_kind(error), message=_message(error), traceback=traceback.format_exc())
+    atomic_write(out / "result.json", job.encode(result))
+
+
+def _train(task: job.TrainJob, out: Path, watch: _Watch) -> job.Trained:
+    started = time.monotonic()
+    backend = _backend(task.framework)
+    root = out / task.dataset
+    train, val = coco.load(root, "train"), coco.load(root, "val")
+    for data in (train, val):
+        _same(data, task.fingerprints.get(data.split, ""))
+    watch.truth, watch.settings = val, task.settings
+    watch.say(job.Progress(stage="start", epochs=task.settings.epochs))
+    outcome = backend.train(task, train=train, val=val.without_truth(), out=out, watch=watch)
+    expected = (len(train.images), int(train.defect_free.sum()))
+    if (outcome.images_seen, outcome.defect_free_seen) != expected:
+        msg = (
+            f"{task.framework} trained on {outcome.images_seen} images ({outcome.defect_free_seen} defect-free), but"
+            f" the train split has {expected[0]} ({expected[1]}); such a training is not comparable with others"
+        )
+        raise RunFailed(msg)
+    return job.Trained(
+        outcome=outcome,
+        history=watch.history(),
+        checkpoint_sha256=sha256_file(out / outcome.checkpoint),
+        dataset_fingerprints={"train": train.fingerprint, "val": val.fingerprint},
+        versions=versions(task.framework),
+        seconds=time.monotonic() - started,
+        peak_memory_bytes=_peak_memory(),
+    )
+
+
+def _predict(task: job.PredictJob, out: Path, watch: _Watch) -> job.Predicted:
+    started = time.monotonic()
+    home = out / task.trained
+    trained_job = job.decode_job((home / "job.json").read_bytes())
+    trained = job.decode_result((home / "result.json").read_bytes())
+    if not isinstance(trained_job, job.TrainJob) or not isinstance(trained, job.Trained):
+        raise RunFailed(f"{home} holds no finished training")
+    checkpoint = home / trained.outcome.checkpoint
+    if (found := sha256_file(checkpoint)) != trained.checkpoint_sha256:
+        raise RunFailed(f"{checkpoint} is not the checkpoint that was trained: SHA-256 {found} was recorded otherwise")
+    if task.checkpoint_sha256 not in ("", trained.checkpoint_sha256):
+        raise RunFailed(f"{home} was trained again since this prediction was asked for")
+    data = coco.load(out / task.dataset, task.split)
+    _same(data, task.fingerprint)
+    watch.say(job.Progress(stage="start", of=len(data.images)))
+    said, how = _backend(trained_job.framework).predict(
+        trained_job, checkpoint, data.without_truth(), device=task.device, batch=task.batch, watch=watch
+    )
+    _check(said, data, trained_job.settings)
+    predictions.write(out / "predictions.json", said, data)
+    digest = sha256_file(out / "predictions.json")
+    manifest = job.Manifest(
+        detector=trained_job.detector,
+        framework=trained_job.framework,
+        model=trained_job.model,
+        family=backends.capabilities(trained_job.framework, trained_job.model).family,
+        seed=trained_job.seed,
+        versions=versions(trained_job.framework),
+        checkpoint_sha256=trained.checkpoint_sha256,
+        dataset_fingerprint=data.fingerprint,
+        split=task.split,
+        images_sha256=hashlib.sha256("\n".join(data.images.file).encode()).hexdigest(),
+        images=len(data.images),
+        categories=[category.name for category in data.categories],
+        score_floor=trained_job.settings.score_floor,
+        max_detections=trained_job.settings.max_detections,
+        decode_policy=pixels.DECODE_POLICY,
+        tiling="none",
+        nms_iou=how.nms_iou,
+        input_size=how.input_size,
+        initial_weights=trained.outcome.initial_weights,
+        masks=trained.outcome.masks,
+        epochs=trained.history.epochs,
+        images_seen=trained.outcome.images_seen,
+        defect_free_seen=trained.outcome.defect_free_seen,
+        stopped_early=trained.history.stopped_early,
+        under_trained=trained.history.under_trained,
+        predictions_sha256=digest,
+    )
+    atomic_write(out / "manifest.json", job.encode(manifest))
+    latency = np.array(how.latency)
+    return job.Predicted(
+        predictions="predictions.json",
+        predictions_sha256=digest,
+        manifest="manifest.json",
+        seconds=time.monotonic() - started,
+        peak_memory_bytes=_peak_memory(),
+        latency_p50=float(np.quantile(latency, 0.5)) if len(latency) else None,
+        latency_p95=float(np.quantile(latency, 0.95)) if len(latency) else None,
+    )
+
+
+def _same(data: Dataset, fingerprint: str) -> None:
+    if fingerprint not in ("", data.fingerprint):
+        raise RunFailed(f"the {data.split} split of {data.root} changed since this job was made")
+
+
+def _check(said: Predictions, data: Dataset, settings: job.Settings) -> None:
+    """Hold a backend to the contract: a figure from predictions that break it would be wrong."""
+    size = data.images.size[said.image]
+    inside = (said.box >= 0).all(axis=1) & (said.box[:, 2:] <= size + 1e-6).all(axis=1)
+    most = np.bincount(said.image, minlength=1).max()
+    promises = {
+        "finite boxes and scores": np.isfinite(said.box).all() and np.isfinite(said.score).all(),
+        "boxes inside their image": inside.all(),
+        "boxes wider and higher than 0": (said.box[:, 2:] > said.box[:, :2]).all(),
+        f"scores in [{settings.score_floor}, 1]": ((said.score >= settings.score_floor) & (said.score <= 1)).all(),
+        f"at most {settings.max_detections} predictions an image": most <= settings.max_detections,
+        "labels of the dataset": ((said.label >= 0) & (said.label < len(data.categories))).all(),
+    }
+    broken = [promise for promise, kept in promises.items() if not kept]
+    if broken:
+        raise RunFailed("the backend broke its contract: " + "; ".join(broken))
+
+
+class _Watch:
+    """`backends.Watch`: validation, the choice of checkpoint and patience, alike for every framework."""
+
+    def __init__(self, wire: BinaryIO, out: Path) -> None:
+        self.wire = wire
+        self.out = out
+        self.truth: Dataset | None = None
+        self.settings = job.Settings()
+        self.scores: list[float] = []
+        self.lines = ["epoch,loss,validation_froc_recall,validation_fn_rate,seconds"]
+        self.stopped = False
+        self.started = time.monotonic()
+        self.said = 0.0
+
+    def say(self, progress: job.Progress) -> None:
+        self.wire.write(msgspec.json.encode(progress) + b"\n")
+        self.wire.flush()
+
+    def batch(self, done: int, of: int, loss: float | None = None) -> None:
+        now = time.monotonic()
+        if done < of and now - self.said < 0.2:  # noqa: PLR2004 - five lines a second are enough to draw
+            return
+        self.said = now
+        stage = "predict" if self.truth is None else "train"
+        number = len(self.scores) + 1
+        self.say(
+            job.Progress(stage=stage, done=done, of=of, epoch=number, epochs=self.settings.epochs, loss=_finite(loss))
+        )
+
+    def epoch(self, number: int, loss: float, validation: Predictions) -> job.Epoch:
+        if self.truth is None:
+            raise RunFailed("a prediction has no epochs")
+        if not math.isfinite(loss):
+            raise RunFailed(
+                f"the loss became {loss} in epoch {number}: the training diverged. Try a lower `learning_rate`"
+                " (--set learning_rate=...)."
+            )
+        score = missed.mean_froc_recall(self.truth, validation)
+        fn_rate = missed.fn_rate_at_budget(self.truth, validation, BUDGET)
+        best = not self.scores or score > max(self.scores)
+        self.scores.append(score)
+        since = len(self.scores) - 1 - int(np.argmax(self.scores))
+        self.stopped = since >= self.settings.patience
+        seconds = time.monotonic() - self.started
+        self.lines.append(f"{number},{loss:.6g},{score:.6f},{fn_rate:.6f},{seconds:.1f}")
+        atomic_write(self.out / "metrics.csv", "\n".join(self.lines) + "\n")
+        self.say(
+            job.Progress(
+                stage="validate", epoch=number, epochs=self.settings.epochs, loss=loss, score=score, fn_rate=fn_rate
+            )
+        )
+        return job.Epoch(score=score, best=best, stop=self.stopped)
+
+    def history(self) -> job.History:
+        if not self.scores:
+            raise RunFailed("the training ended without a single validated epoch")
+        return job.History(
+            epochs=len(self.scores),
+            best_epoch=int(np.argmax(self.scores)) + 1,
+            best_score=max(self.scores),
+            stopped_early=self.stopped,
+            under_trained=training_curve.under_trained(self.scores, stopped_early=self.stopped),
+        )
+
+
+def _backend(framework: str) -> backends.Backend:
+    if lacking := missing(framework):
+        raise FrameworkMissing(
+            f"{framework} needs {', '.join(lacking)}, not installed in {sys.executable}."
+            f" Install it with: pip install 'defect-detect[{framework}]'"
+        )
+    return backends.load(framework)
+
+
+def missing(framework: str) -> list[str]:
+    """Requirements of the backend that are not installed in this Python."""
+    return [name for name in backends.load(framework).requires if _version(name) is None]
+
+
+def versions(framework: str) -> dict[str, str]:
+    """What the figures stand on: Python, this package, the framework and its foundations."""
+    names = ["defect-detect", "numpy", "pillow", *backends.load(framework).requires]
+    found = {_project(name): _version(name) or "missing" for name in names}
+    return {"python": platform.python_version(), **found}
+
+
+def _project(requirement: str) -> str:
+    return re.split(r"[^A-Za-z0-9_.-]", requirement.strip(), maxsplit=1)[0]
+
+
+def _version(requirement: str) -> str | None:
+    try:
+        return importlib.metadata.version(_project(requirement))
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _kind(error: Exception) -> str:
+    if isinstance(error, FrameworkMissing):
+        return "unavailable"
+    if isinstance(error, Unsupported):
+        return "unsupported"
+    return "input" if isinstance(error, InputError) else "failed"
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, (InputError, RunFailed)):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _finite(loss: float | None) -> float | None:
+    return loss if loss is not None and math.isfinite(loss) else None
+
+
+def _peak_memory() -> int:
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    torch: Any = sys.modules.get("torch")
+    on_gpu = torch.cuda.max_memory_allocated() if torch is not None and torch.cuda.is_available() else 0
+    return int(own + on_gpu)
+
+
+def _log_to(path: Path) -> BinaryIO:
+    """Send everything printed, by C code too, to `path`; the real standard output becomes the wire."""
+    wire = os.fdopen(os.dup(1), "wb")
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    faulthandler.enable()
+    return wire
+
+
+def _die_with_parent() -> None:
+    """End with the process that started us, whatever ends it (Linux: PR_SET_PDEATHSIG)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        # It may have ended before the line above took effect.
+        if os.environ.get(job.PARENT, str(os.getppid())) != str(os.getppid()):
+            sys.exit("the process that started this worker is gone")
+
+
+if __name__ == "__main__":
+    main()
