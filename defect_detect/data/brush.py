@@ -16,7 +16,9 @@ def noise(rng: np.random.Generator, height: int, width: int, down: float, across
     """(H, W) Gaussian noise of standard deviation 1, correlated over `down` x `across` px."""
     from scipy import ndimage
 
-    rough: Floats = ndimage.gaussian_filter(rng.standard_normal((height, width)), (down, across), mode="wrap")
+    rough: Floats = ndimage.gaussian_filter(
+        rng.standard_normal((height, width)), (down, across), mode="wrap", truncate=3.0
+    )
     return rough / max(float(rough.std()), 1e-9)
 
 

@@ -7,7 +7,7 @@ pictures share the part's texture and its `group`. A third of the pictures shows
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,12 @@ SMALLEST = 64
 CAMERAS = ("left", "right")
 _SEVERITY = {"scratch": "major", "pit": "minor", "stain": "minor", "crack": "critical"}
 _MADE_BY = "defect_detect demo"
+_MIX = {
+    "brushing": {"scratch": 0.40, "pit": 0.25, "stain": 0.20, "crack": 0.15},
+    "weaving": {"scratch": 0.25, "pit": 0.25, "stain": 0.35, "crack": 0.15},
+    "casting": {"scratch": 0.18, "pit": 0.37, "stain": 0.10, "crack": 0.35},
+}
+"""How often a defect of each line is of each category."""
 _GRAIN = {"left": 2.0, "right": 3.0}
 """Standard deviation of a camera's noise, in grey levels; the right one is the older."""
 _MOST = 5
@@ -102,7 +108,7 @@ def photograph(seed: int, part: int, view: int, size: int, *, defective: bool) -
     surface = litter(np.random.default_rng([seed, part, view, 0]), whole[:, view * size : (view + 1) * size])
     defects: list[tuple[str, Bools, float]] = []
     if defective:
-        surface, defects = _damage(np.random.default_rng([seed, part, view, 1]), surface)
+        surface, defects = _damage(np.random.default_rng([seed, part, view, 1]), surface, _MIX[_line(part)])
     exposed = _expose(np.random.default_rng([seed, part, view, 2]), surface, _GRAIN[CAMERAS[view]])
     return Picture(pixels=exposed, defects=tuple(defects))
 
@@ -119,7 +125,9 @@ def _plan(images: int, seed: int) -> list[bool]:
     return [bool(flag) for flag in defective[:images]]
 
 
-def _damage(rng: np.random.Generator, surface: Floats) -> tuple[Floats, list[tuple[str, Bools, float]]]:
+def _damage(
+    rng: np.random.Generator, surface: Floats, mix: Mapping[str, float]
+) -> tuple[Floats, list[tuple[str, Bools, float]]]:
     """The surface with 1 to _MOST defects, none touching another."""
     from scipy import ndimage
 
@@ -127,7 +135,7 @@ def _damage(rng: np.random.Generator, surface: Floats) -> tuple[Floats, list[tup
     defects: list[tuple[str, Bools, float]] = []
     wanted = min(1 + int(rng.poisson(1.4)), _MOST)
     while len(defects) < wanted:
-        name = str(rng.choice(list(FLAWS), p=(0.28, 0.30, 0.22, 0.20)))
+        name = str(rng.choice(list(mix), p=list(mix.values())))
         strength = float(rng.uniform(0.3, 0.5) if rng.random() < 0.2 else rng.uniform(0.55, 1.0))  # noqa: PLR2004 - one in five is faint
         painted, mask = FLAWS[name](rng, surface, strength)
         if mask.sum() < _LEAST_AREA or (mask & taken).any():
@@ -147,7 +155,8 @@ def _expose(rng: np.random.Generator, surface: Floats, grain: float) -> NDArray[
     light = 1 + rng.uniform(-0.12, 0.12) * x + rng.uniform(-0.12, 0.12) * y - rng.uniform(0, 0.1) * (x**2 + y**2)
     light *= rng.uniform(0.9, 1.1)
     read_out = grain * noise(rng, height, width, 0.35, 0.35)[:, :, None]
-    return np.clip(np.rint(surface * light[:, :, None] + read_out), 0, 255).astype(np.uint8)
+    exposed: NDArray[np.uint8] = np.clip(np.rint(surface * light[:, :, None] + read_out), 0, 255).astype(np.uint8)
+    return exposed
 
 
 def _outline(mask: Bools) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def scratch(rng: np.random.Generator, picture: Floats, strength: float) -> tuple
     size = min(picture.shape[:2])
     length = rng.uniform(0.18, 0.7) * size
     steps = 24
-    angle = rng.uniform(0, 2 * np.pi) + np.cumsum(np.full(steps, rng.normal(0, 0.02)) + rng.normal(0, 0.012, steps))
+    angle = rng.uniform(0, 2 * np.pi) + np.cumsum(np.full(steps, rng.normal(0, 0.01)) + rng.normal(0, 0.012, steps))
     path = _walk(rng, picture, angle, np.full(steps, length / steps))
     taper = np.sin(np.pi * np.linspace(0.06, 0.94, steps + 1)) ** 0.5
     cover = stroke(_shape(picture), [(path, rng.uniform(1.5, 3.0) * taper)])
@@ -43,11 +43,11 @@ def pit(rng: np.random.Generator, picture: Floats, strength: float) -> tuple[Flo
 def stain(rng: np.random.Generator, picture: Floats, strength: float) -> tuple[Floats, Bools]:
     """A discoloured patch, or the ring that a dried drop leaves; the texture shows through it."""
     radius = rng.uniform(0.07, 0.17) * min(picture.shape[:2])
-    cover = blob(rng, _shape(picture), radius, aspect=rng.uniform(0.55, 1.0), rough=0.28, soft=0.25)
+    cover = blob(rng, _shape(picture), radius, aspect=rng.uniform(0.55, 1.0), rough=0.2, soft=rng.uniform(0.25, 0.5))
     if radius > 9 and rng.random() < 0.35:  # noqa: PLR2004 - smaller drops dry without a ring
-        cover = np.clip(1 - np.abs(cover - 0.5) * 2.2, 0, 1) * (cover > 0)
+        cover = np.clip(1 - np.abs(cover - 0.5) * 2.2, 0, 1)
         strength *= 1.25
-    tint = np.array(((0.62, 0.52, 0.40), (0.50, 0.50, 0.52), (0.40, 0.46, 0.60))[int(rng.integers(3))])
+    tint = np.array(((0.62, 0.55, 0.46), (0.52, 0.52, 0.53), (0.46, 0.50, 0.58))[int(rng.integers(3))])
     patchy = cover * (0.8 + 0.2 * _ripple(rng, picture, 6))
     painted = picture * (1 - strength * patchy[:, :, None] * (1 - tint))
     return painted, cover > 0

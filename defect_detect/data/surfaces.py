@@ -21,7 +21,9 @@ def brushed(rng: np.random.Generator, height: int, width: int) -> Floats:
     """Brushed metal: fine parallel streaks, some polished deeper, and a soft highlight across them."""
     from scipy import ndimage
 
-    margin = max(height, width) // 3
+    turned = rng.random() < 0.5  # noqa: PLR2004 - an even chance
+    height, width = (width, height) if turned else (height, width)
+    margin = max(height, width) // 5
     tall, wide = height + 2 * margin, width + 2 * margin
     grain = np.zeros((tall, wide))
     for length, thickness, depth in ((45.0, 0.5, 7.0), (14.0, 0.4, 5.0), (70.0, 2.0, 4.0)):
@@ -30,9 +32,12 @@ def brushed(rng: np.random.Generator, height: int, width: int) -> Floats:
         row, column = rng.integers(0, tall), rng.integers(0, wide)
         reach = np.exp(-0.5 * ((np.arange(wide) - column) / rng.uniform(15, 50)) ** 2)
         grain[row] += rng.choice((-1.0, 1.0)) * rng.uniform(8, 20) * reach
-    angle = rng.choice((0.0, 90.0)) + rng.normal(0, 8)
+    angle = np.clip(rng.normal(0, 7), -15, 15)
     grain = ndimage.rotate(grain, angle, reshape=False, order=1, mode="reflect")
     grain = grain[margin : margin + height, margin : margin + width]
+    if turned:
+        grain = grain.T
+        height, width = width, height
     level = rng.uniform(105, 155) + rng.uniform(6, 22) * _band(rng, height, width)
     return _tint(level + grain, (1.0, 1.0 + rng.uniform(0.0, 0.02), 1.0 + rng.uniform(0.0, 0.06)))
 
@@ -42,16 +47,16 @@ def woven(rng: np.random.Generator, height: int, width: int) -> Floats:
     pitch = rng.uniform(4.5, 7.0)
     repeat, step = ((2, 1), (4, 1))[int(rng.integers(2))]
     y, x = np.mgrid[:height, :width].astype(float)
-    drift = 0.6 * pitch
+    drift = 0.35 * pitch
     u = (x + drift * noise(rng, height, width, 30, 30)) / pitch + 2
     v = (y + drift * noise(rng, height, width, 30, 30)) / pitch + 2
     column, row = np.floor(u).astype(int), np.floor(v).astype(int)
     columns, rows = int(column.max()) + 1, int(row.max()) + 1
     column, row = np.maximum(column, 0), np.maximum(row, 0)
     over = (column + step * row) % repeat < repeat / 2
-    crown_u, crown_v = np.sin(np.pi * (u % 1)), np.sin(np.pi * (v % 1))
-    warp = rng.normal(1.0, 0.035, columns)[column] * crown_u**0.6 * (0.82 + 0.18 * crown_v)
-    weft = rng.normal(1.0, 0.035, rows)[row] * crown_v**0.6 * (0.82 + 0.18 * crown_u)
+    crown_u, crown_v = (0.3 + 0.7 * np.sqrt(np.sin(np.pi * (place % 1))) for place in (u, v))
+    warp = rng.normal(1.0, 0.035, columns)[column] * crown_u * (0.82 + 0.18 * crown_v)
+    weft = rng.normal(1.0, 0.035, rows)[row] * crown_v * (0.82 + 0.18 * crown_u)
     for _ in range(int(rng.integers(1, 5))):
         reach = np.exp(-0.5 * ((y - rng.uniform(0, height)) / rng.uniform(8, 20)) ** 2)
         warp += (column == rng.integers(0, columns)) * reach * rng.uniform(0.08, 0.2)
@@ -112,4 +117,5 @@ def _band(rng: np.random.Generator, height: int, width: int) -> Floats:
 
 
 def _tint(grey: Floats, colour: tuple[float, float, float]) -> Floats:
-    return grey[:, :, None] * np.array(colour)
+    tinted: Floats = grey[:, :, None] * np.array(colour)
+    return tinted
