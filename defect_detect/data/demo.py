@@ -133,7 +133,7 @@ def _damage(
 
     taken = np.zeros(surface.shape[:2], np.bool_)
     defects: list[tuple[str, Bools, float]] = []
-    wanted = min(1 + int(rng.poisson(1.4)), _MOST)
+    wanted = min(1 + int(rng.poisson(1.7)), _MOST)
     while len(defects) < wanted:
         name = str(rng.choice(list(mix), p=list(mix.values())))
         strength = float(rng.uniform(0.3, 0.5) if rng.random() < 0.2 else rng.uniform(0.55, 1.0))  # noqa: PLR2004 - one in five is faint
