@@ -1,0 +1,149 @@
+"""The options that the tools share, and how a tool ends.
+
+Exit codes: 0 done; 1 something failed; 2 the user's input is at fault; 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from defect_detect.errors import ConfigError, DefectDetectError, Fault, InputError
+
+if TYPE_CHECKING:
+    from defect_detect import comparing
+
+DEFAULT_DETECTORS = ("yolo/yolo26n.yaml", "ssd/ssd300_vgg16.yaml", "maskrcnn/mask_rcnn_r50_fpn.yaml")
+
+_TABLE: Mapping[str, Mapping[str, Any]] = {
+    "--images": {"type": Path, "metavar": "DIR", "help": "folder of the pictures (default: images/ beside the JSON, or its folder)"},
+    "--out": {"type": Path, "metavar": "DIR", "help": "folder to write to"},
+    "--policy": {"default": "fppi<=0.1", "metavar": "POLICY", "help": "how each detector's threshold is chosen on validation: fppi<=X | overkill<=X | recall>=X | f1 | score=X (default: %(default)s)"},
+    "--iou": {"type": float, "default": 0.5, "metavar": "T", "help": "IoU from which a prediction finds a defect (default: %(default)s)"},
+    "--group": {"metavar": "FIELD", "help": "image field that names the part, tile or lot: never split apart, and the sampling unit of intervals (default: 'group' where the file has it)"},
+    "--scale": {"type": float, "metavar": "PX", "help": "px per unit of length, so that sizes can be said in it"},
+    "--unit": {"default": "mm", "metavar": "NAME", "help": "that unit (default: %(default)s)"},
+    "--severity": {"nargs": "+", "default": [], "metavar": "CLASS=LEVEL", "help": "critical | major | minor, by class"},
+    "--accept-below": {"nargs": "+", "default": [], "metavar": "CLASS=SIZE", "help": "smaller defects of this class are acceptable and don't count (long side, in the unit of --scale, else px)"},
+    "--seed": {"type": int, "default": 0, "metavar": "N", "help": "seed of splitting, training and resampling (default: %(default)s)"},
+    "--seeds": {"type": int, "default": 1, "metavar": "N", "help": "trainings of each detector, with seeds SEED, SEED+1, ...; a verdict about frameworks needs at least 3 (default: %(default)s)"},
+    "--set": {"nargs": "+", "action": "extend", "default": [], "metavar": "KEY=VALUE", "help": "change a setting of every config, e.g. epochs=50 weights=none options.lrf=0.1"},
+    "--device": {"metavar": "DEVICE", "help": "auto | cpu | cuda:0 (short for --set device=...)"},
+    "--threads": {"type": int, "metavar": "N", "help": "CPU threads of a training (short for --set threads=...)"},
+    "--resamples": {"type": int, "default": 2000, "metavar": "N", "help": "bootstrap resamples (default: %(default)s)"},
+    "--strict": {"action": "store_true", "help": "refuse a dataset that would need repairs, and list them all"},
+    "--allow": {"action": "store_true", "help": "compare detectors that were not measured alike; the differences are printed with the verdict"},
+    "--no-fiftyone": {"action": "store_true", "help": "don't store the comparison in FiftyOne"},
+}  # fmt: skip
+
+
+def parser(description: str, *options: str, epilog: str = "") -> argparse.ArgumentParser:
+    """A parser with the dataset first and the named ones of the shared options."""
+    made = argparse.ArgumentParser(
+        description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("dataset", type=Path, help="a COCO file, or a folder with train.json, val.json, test.json")
+    for option in options:
+        made.add_argument(option, **_TABLE[option])
+    return made
+
+
+def overrides(arguments: argparse.Namespace) -> list[str]:
+    """`--set`, with `--device` and `--threads` as what they are short for."""
+    short = [
+        f"{name}={value}" for name in ("device", "threads") if (value := getattr(arguments, name, None)) is not None
+    ]
+    return [*arguments.set, *short]
+
+
+def pairs(option: str, texts: list[str]) -> dict[str, str]:
+    """`KEY=VALUE` texts as a mapping.
+
+    Raises:
+        ConfigError: a text without `=`, or a key given twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals and value):
+            raise ConfigError(Fault(where=option, expected="KEY=VALUE", found=repr(text)))
+        if key in found:
+            raise ConfigError(Fault(where=option, expected="each key once", found=f"{key!r} twice"))
+        found[key] = value
+    return found
+
+
+def numbers(option: str, texts: list[str]) -> dict[str, float]:
+    """`KEY=NUMBER` texts as a mapping.
+
+    Raises:
+        ConfigError: as `pairs`, or a value that isn't a positive number.
+    """
+    found = {}
+    for key, value in pairs(option, texts).items():
+        try:
+            found[key] = float(value)
+        except ValueError:
+            found[key] = 0.0
+        if not 0 < found[key] < float("inf"):
+            raise ConfigError(Fault(where=f"{option} {key}", expected="a number above 0", found=repr(value)))
+    return found
+
+
+def shipped_config(name: str) -> Path:
+    """A config of the `configs/` folder that lies beside the package."""
+    return Path(__file__).parents[1] / "configs" / name
+
+
+def source(arguments: argparse.Namespace) -> comparing.Source:
+    """The dataset that the arguments describe."""
+    from defect_detect import comparing
+
+    return comparing.Source(
+        path=arguments.dataset, images=arguments.images, group=arguments.group, scale=arguments.scale,
+        unit=arguments.unit, severity=pairs("--severity", arguments.severity),
+        accept_below=numbers("--accept-below", arguments.accept_below), seed=arguments.seed, strict=arguments.strict,
+    )  # fmt: skip
+
+
+def judging(arguments: argparse.Namespace) -> comparing.Judging:
+    """How the arguments want detectors judged."""
+    from defect_detect import comparing
+
+    return comparing.Judging(
+        policy=arguments.policy, iou=arguments.iou, seed=arguments.seed, resamples=arguments.resamples,
+        allow=arguments.allow,
+    )  # fmt: skip
+
+
+def out(arguments: argparse.Namespace, parent: str, suffix: str = "") -> Path:
+    """`--out`, or a folder under `parent` named for the dataset."""
+    if arguments.out is not None:
+        return Path(arguments.out)
+    named: Path = arguments.dataset.absolute()
+    return Path(parent) / (named.stem + suffix)
+
+
+def ended(action: Callable[[], int]) -> int:
+    """Run a tool's action; say its errors as sentences and return the exit code."""
+    try:
+        return action()
+    except InputError as error:
+        for fault in error.faults:
+            print(f"error: {fault}", file=sys.stderr)  # noqa: T201 - this is where tools speak
+        return 2
+    except DefectDetectError as error:
+        print(f"failed: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except PermissionError as error:
+        print(f"error: no permission for {error.filename}. Choose another --out.", file=sys.stderr)  # noqa: T201
+        return 2
+    except OSError as error:
+        print(f"failed: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped. What was finished is kept; the same command goes on from there.", file=sys.stderr)  # noqa: T201
+        return 130

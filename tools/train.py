@@ -1,0 +1,51 @@
+"""Train one detector on a dataset's train split; its checkpoint is the one that misses least on val."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from defect_detect import options
+
+EXAMPLES = """
+example:
+  python tools/train.py dataset/ configs/maskrcnn/mask_rcnn_r50_fpn.yaml --set epochs=50 device=cuda:0
+"""
+
+
+def main() -> int:
+    parser = options.parser(
+        __doc__ or "", "--images", "--out", "--group", "--scale", "--unit", "--severity", "--accept-below", "--seed",
+        "--set", "--device", "--threads", "--strict", epilog=EXAMPLES,
+    )  # fmt: skip
+    parser.add_argument("config", type=Path, help="a detector config")
+    arguments = parser.parse_args()
+
+    def action() -> int:
+        from rich.console import Console
+
+        from defect_detect import comparing, config, folder, runner
+
+        console = Console(stderr=True)
+        made = config.read(arguments.config, options.overrides(arguments))
+        runner.check(made.framework)
+        out = options.out(arguments, "runs")
+        out.mkdir(parents=True, exist_ok=True)
+        folder.log_command(out, comparing.versions())
+        root = comparing.prepare(options.source(arguments), out, console)
+        comparing.measurable(root, training=True)
+        home = folder.run_folder(out, made.name, arguments.seed)
+        trained = comparing.train(made, arguments.seed, root, home, console)
+        story = trained.history
+        print(
+            f"{home / trained.outcome.checkpoint}: epoch {story.best_epoch} of {story.epochs},"
+            f" mean FROC recall on validation {story.best_score:.3f}"
+            + (" (still improving: train longer)" if story.under_trained else "")
+        )
+        return 0
+
+    return options.ended(action)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
