@@ -34,7 +34,7 @@ from defect_detect import backends, job
 from defect_detect.data import coco, pixels, predictions
 from defect_detect.data.files import atomic_write, sha256_file
 from defect_detect.errors import FrameworkMissing, InputError, RunFailed, Unsupported
-from defect_detect.evaluation import missed, training_curve
+from defect_detect.evaluation import froc, matching, training_curve
 from defect_detect.tables import Dataset, Predictions
 
 BUDGET = 0.1
@@ -217,8 +217,8 @@ class _Watch:
                 f"the loss became {loss} in epoch {number}: the training diverged. Try a lower `learning_rate`"
                 " (--set learning_rate=...)."
             )
-        score = missed.mean_froc_recall(self.truth, validation)
-        fn_rate = missed.fn_rate_at_budget(self.truth, validation, BUDGET)
+        score = froc.mean_froc_recall(self.truth, validation)
+        fn_rate = froc.fn_rate_at_budget(matching.evaluate(self.truth, validation), BUDGET)
         best = not self.scores or score > max(self.scores)
         self.scores.append(score)
         since = len(self.scores) - 1 - int(np.argmax(self.scores))
