@@ -88,6 +88,9 @@ class Froc(msgspec.Struct, frozen=True, kw_only=True):
     score: float | None
     score_interval: Interval | None
     lamr: float | None
+    """Over all defects together ..."""
+    lamr_class_mean: float | None = None
+    """... and the mean of the classes' own."""
 
 
 class AveragePrecision(msgspec.Struct, frozen=True, kw_only=True):

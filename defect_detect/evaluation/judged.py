@@ -22,8 +22,8 @@ class Rule:
 class Matching:
     """Which prediction found which defect; valid for every score threshold (DESIGN, prefix property).
 
-    prediction_of  (G,) int64, row in the predictions, -1: none
-    defect_of      (P,) int64, row in the defects, -1: none
+    prediction_of  (G,) int64, row in the predictions, -1: none (always, for defects that don't count)
+    defect_of      (P,) int64, row in the defects, -1: none (always, for absorbed predictions)
     absorbed       (P,) bool, taken by a crowd or an ignored defect: neither hit nor false alarm
     iou            (G,) float64, of the matched pair, 0 where there is none
     found_at       (G,) float64, the score of the matched prediction, -inf: none. Missed at s <=> found_at < s

@@ -1,0 +1,24 @@
+"""Whether a training ended before its detector was done learning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+STILL_IMPROVING = 0.01
+"""Rise of the best validation score (mean FROC recall) over the last fifth of the epochs."""
+
+
+def under_trained(scores: Sequence[float], stopped_early: bool) -> bool:  # noqa: FBT001 - the worker hands both over
+    """Whether validation was still improving at the last epoch; `scores` are the validation scores by epoch.
+
+    A training that patience ended was done. Else the best score of all epochs is held against the best
+    before the last fifth of them (at least one epoch): more than 0.01 above it, the detector was still
+    improving. Fewer than two epochs can't show that training was done, so they count as under-trained.
+    """
+    if stopped_early:
+        return False
+    if len(scores) < 2:  # noqa: PLR2004 - one point is no curve
+        return True
+    last_fifth = max(len(scores) // 5, 1)
+    before = max(scores[:-last_fifth])
+    return bool(max(scores) - before > STILL_IMPROVING)
