@@ -1,0 +1,100 @@
+"""Whose a dataset is: which belong to comparisons, to which folder, and whether they are complete."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from defect_detect.explore import service
+from defect_detect.explore.names import NAMESPACE, dataset_name
+
+PARTIAL = "-partial-"
+"""In the name of a dataset that is being written."""
+
+
+def find(folder: Path) -> str | None:
+    """The dataset of the comparison in `folder`, or None.
+
+    Raises:
+        FrameworkMissing: FiftyOne or its database can't be had.
+    """
+    with service.quiet():
+        name, dataset = place(service.connect(), folder)
+        return name if dataset is not None and complete(dataset) else None
+
+
+def stored() -> dict[str, str]:
+    """All complete datasets of comparisons: name -> the comparison's folder.
+
+    Raises:
+        FrameworkMissing: FiftyOne or its database can't be had.
+    """
+    with service.quiet():
+        fiftyone = service.connect()
+        found = ((name, _ours(fiftyone, name)) for name in fiftyone.list_datasets(f"{NAMESPACE}/*"))
+        return {name: info["folder"] for name, info in found if info and info["complete"]}
+
+
+def remove(folder: Path) -> str | None:
+    """Delete the dataset of the comparison in `folder` and return its name; None where there is none.
+
+    Raises:
+        FrameworkMissing: FiftyOne or its database can't be had.
+    """
+    with service.quiet():
+        fiftyone = service.connect()
+        name, dataset = place(fiftyone, folder)
+        sweep(fiftyone, folder)
+        if dataset is None:
+            return None
+        dataset.delete()
+        return name
+
+
+def owner(folder: Path) -> dict[str, Any]:
+    """What marks a dataset, still incomplete, as the one of the comparison in `folder`."""
+    return {"folder": str(folder.resolve()), "host": os.uname().nodename, "pid": os.getpid(), "complete": False}
+
+
+def complete(dataset: Any) -> bool:
+    """Whether one of our datasets was written to its end."""
+    return bool(dataset.info[NAMESPACE]["complete"])
+
+
+def place(fiftyone: ModuleType, folder: Path) -> tuple[str, Any | None]:
+    """The first name for this folder that is free or its own, and the dataset there, if there is one."""
+    number = 1
+    while fiftyone.dataset_exists(name := dataset_name(folder, number)):
+        info = _ours(fiftyone, name)
+        if info is not None and info["folder"] == str(folder.resolve()):
+            return name, fiftyone.load_dataset(name)
+        number += 1
+    return name, None
+
+
+def sweep(fiftyone: ModuleType, folder: Path) -> None:
+    """Delete what killed exports of this folder left behind."""
+    for name in fiftyone.list_datasets(f"{NAMESPACE}/*{PARTIAL}*"):
+        info = _ours(fiftyone, name)
+        if info is None or info["complete"] or info["folder"] != str(folder.resolve()):
+            continue
+        if info["host"] == os.uname().nodename and not _alive(info["pid"]):
+            fiftyone.delete_dataset(name)
+
+
+def _ours(fiftyone: ModuleType, name: str) -> dict[str, Any] | None:
+    info = fiftyone.load_dataset(name).info.get(NAMESPACE)
+    wanted = {"folder", "content", "complete", "host", "pid"}
+    return info if isinstance(info, dict) and wanted <= info.keys() else None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,125 @@
+"""What is told about one run, prepared as columns: which predictions are stored, what everything is called.
+
+Labels get ids made of where they come from, so storing a comparison again gives every object the id it had.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from defect_detect.evaluation.judged import Judged
+from defect_detect.explore.names import Key
+from defect_detect.geometry import paired_iou
+from defect_detect.tables import Bools, Column, Dataset, Floats, Ints
+
+FLOOR = 0.01
+"""Predictions under the operating point are stored from this score up ..."""
+BELOW_PER_IMAGE = 20
+"""... and the best of them only, so many a picture. Hits and whatever explains a miss are always stored."""
+
+BELOW = "below_threshold"
+HIT = "hit"
+ABSORBED = "absorbed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One run, ready to be written.
+
+    number         its place among all runs, from 1
+    stored         (P,) bool, the prediction goes into the dataset
+    above          (P,) bool, it reaches the operating point
+    candidate_iou  (G,) float64, IoU of the boxes of a defect and its candidate, nan: no candidate
+    """
+
+    key: Key
+    number: int
+    judged: Judged
+    stored: Bools
+    above: Bools
+    candidate_iou: Floats
+
+    @property
+    def left_out(self) -> int:
+        """Predictions that are not stored."""
+        return int((~self.stored).sum())
+
+
+def tell(key: Key, number: int, judged: Judged) -> Told:
+    """The run under its key, with what is to be stored of it."""
+    predictions, truth = judged.evaluation.predictions, judged.evaluation.truth
+    above = judged.outcome != BELOW
+    stored = above | (judged.evaluation.matching.defect_of >= 0)
+    explains = judged.candidate >= 0
+    stored[judged.candidate[explains]] = True
+    rest = np.flatnonzero(~stored & (predictions.score >= FLOOR))
+    order = rest[np.lexsort((-predictions.score[rest], predictions.image[rest]))]
+    image = predictions.image[order]
+    stored[order[np.arange(len(order)) - np.searchsorted(image, image) < BELOW_PER_IMAGE]] = True
+    candidate_iou = np.full(len(truth.defects), np.nan)
+    candidate_iou[explains] = paired_iou(truth.defects.box[explains], predictions.box[judged.candidate[explains]])
+    return Told(key=key, number=number, judged=judged, stored=stored, above=above, candidate_iou=candidate_iou)
+
+
+def missed_by(runs: Sequence[Judged], counts: Bools) -> Mapping[str, Bools]:
+    """Detector -> (G,) bool: the defect counts and more than half of the detector's seeds missed it."""
+    result: dict[str, Bools] = {}
+    for name in dict.fromkeys(run.name for run in runs):
+        misses = np.stack([~run.found for run in runs if run.name == name])
+        result[name] = counts & (misses.sum(axis=0) * 2 > len(misses))
+    return result
+
+
+def defect_id(truth: Dataset, row: int) -> str:
+    """24 hex digits, from the annotation id."""
+    return f"{0:08x}{int(truth.defects.id[row]):016x}"
+
+
+def prediction_id(number: int, row: int) -> str:
+    """24 hex digits, from the run's number (from 1) and the prediction's row."""
+    return f"{number:08x}{row:016x}"
+
+
+def by_image(image: Ints, images: int) -> list[list[int]]:
+    """For each picture the rows that lie in it, in their own order."""
+    order = np.argsort(image, kind="stable")
+    bounds = np.searchsorted(image[order], np.arange(images + 1))
+    return [order[start:end].tolist() for start, end in itertools.pairwise(bounds)]
+
+
+def values(column: Column) -> list[Any]:
+    """The column as Python values of one kind: bool, int, float or str; None where there is none."""
+    if column.dtype.kind == "f":
+        return [None if np.isnan(value) else value for value in column.tolist()]
+    if column.dtype.kind in "biu":
+        return list(column.tolist())
+    return [None if value is None else str(value) for value in column.tolist()]
+
+
+def matches(told: Told) -> list[tuple[Any, ...]]:
+    """What happened at the operating point, as FiftyOne's results want it.
+
+    One row (true label, predicted label, IoU, score, defect id, prediction id) for every hit, miss and
+    false alarm, None where there is no such side. Crowds, ignored defects and what they absorb have none.
+    """
+    judged, truth = told.judged, told.judged.evaluation.truth
+    predictions, matching = judged.evaluation.predictions, judged.evaluation.matching
+    label = [category.name for category in truth.categories]
+    rows: list[tuple[Any, ...]] = []
+    for row in np.flatnonzero(truth.defects.counts).tolist():
+        name = label[truth.defects.label[row]]
+        if judged.found[row]:
+            hit = int(matching.prediction_of[row])
+            pair = (name, label[predictions.label[hit]], float(matching.iou[row]), float(predictions.score[hit]))
+            rows.append((*pair, defect_id(truth, row), prediction_id(told.number, hit)))
+        else:
+            rows.append((name, None, None, None, defect_id(truth, row), None))
+    for row in np.flatnonzero(told.above & ~np.isin(judged.outcome, (HIT, ABSORBED))).tolist():
+        score = float(predictions.score[row])
+        rows.append((None, label[predictions.label[row]], None, score, None, prediction_id(told.number, row)))
+    return rows

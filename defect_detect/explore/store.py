@@ -1,0 +1,157 @@
+"""A comparison as a persistent FiftyOne dataset.
+
+It is written under another name, not persistent, and renamed when it is complete: one that looks whole
+is whole. A dataset that is someone else's is never touched, whatever it is called.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from defect_detect import job
+from defect_detect.evaluation.comparison import Comparison
+from defect_detect.evaluation.judged import Judged
+from defect_detect.explore import datasets, evaluations, names, schema, service, views
+from defect_detect.explore.names import NAMESPACE
+from defect_detect.explore.rows import BELOW_PER_IMAGE, FLOOR, Told, missed_by, tell
+from defect_detect.explore.samples import samples
+from defect_detect.tables import Dataset
+
+SCHEMA = 1
+"""Raise it when what is written changes, so that older datasets are written again."""
+
+Progress = Callable[[int, int], None]
+"""Told (pictures written, of all)."""
+
+
+def store(
+    name: str,
+    comparison: Comparison,
+    judged: Sequence[Judged],
+    truth: Dataset,
+    *,
+    folder: Path,
+    progress: Progress | None = None,
+) -> str:
+    """Write the comparison in `folder` as a persistent dataset and return the dataset's name.
+
+    `name` is what people call the comparison. A dataset of this folder with the same content is left as
+    it is, with all that people marked in it; one with other content is replaced.
+
+    Raises:
+        FrameworkMissing: FiftyOne or its database can't be had.
+        ValueError: `judged` isn't about `truth`.
+    """
+    _check(judged, truth)
+    with service.quiet():
+        fiftyone = service.connect()
+        whole, old = datasets.place(fiftyone, folder)
+        info = _info(name, folder, comparison, judged, truth)
+        if old is not None and datasets.complete(old) and old.info[NAMESPACE]["content"] == info["content"]:
+            return whole
+        datasets.sweep(fiftyone, folder)
+        dataset = fiftyone.Dataset(f"{whole}{datasets.PARTIAL}{os.urandom(4).hex()}")
+        try:
+            dataset.info = {NAMESPACE: info}
+            keys = names.keys([(run.name, run.seed) for run in judged])
+            told = [tell(key, number, run) for number, (key, run) in enumerate(zip(keys, judged, strict=True), 1)]
+            _write(fiftyone, dataset, comparison, told, progress)
+            if old is not None:
+                old.delete()
+            dataset.name = whole
+            dataset.persistent = True
+            dataset.info = {NAMESPACE: info | {"complete": True, "runs": [_run_info(run) for run in told]}}
+            dataset.save()
+        except BaseException:
+            dataset.delete()
+            raise
+    return whole
+
+
+def _write(
+    fiftyone: ModuleType,
+    dataset: Any,
+    comparison: Comparison,
+    told: Sequence[Told],
+    progress: Progress | None,
+) -> None:
+    runs, truth = [run.key for run in told], told[0].judged.evaluation.truth
+    image, defect = truth.images.attribute, truth.defects.attribute
+    image_columns, defect_columns = names.columns(image, runs), names.columns(defect, runs)
+    schema.declare(
+        fiftyone,
+        dataset,
+        runs,
+        {field: image[name] for name, field in image_columns.items()},
+        {field: defect[name] for name, field in defect_columns.items()},
+    )
+    rows = samples(
+        fiftyone,
+        truth,
+        told,
+        missed_by([run.judged for run in told], truth.defects.counts),
+        comparison.suspects.alarmed_by_all,
+        image_columns=image_columns,
+        defect_columns=defect_columns,
+    )
+    total = len(truth.images)
+    dataset.add_samples(_counted(rows, total, progress), expand_schema=False, validate=False, progress=False)
+    for run in told:
+        evaluations.register(fiftyone, dataset, run)
+    dataset.app_config = schema.appearance(fiftyone, runs, list(image_columns.values()))
+    views.save(fiftyone, dataset, runs)
+
+
+def _counted(rows: Iterator[Any], total: int, progress: Progress | None) -> Iterator[Any]:
+    for done, row in enumerate(rows, 1):
+        yield row
+        if progress is not None:
+            progress(done, total)
+
+
+def _info(name: str, folder: Path, comparison: Comparison, judged: Sequence[Judged], truth: Dataset) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "comparison": name,
+        "content": _content(comparison, judged, truth),
+        "split": truth.split,
+        "fingerprint": truth.fingerprint,
+        "left_out": f"predictions under the operating point that score below {FLOOR} or are not among the best "
+        f"{BELOW_PER_IMAGE} of their picture; hits and whatever explains a miss are all here",
+    } | datasets.owner(folder)
+
+
+def _run_info(told: Told) -> dict[str, Any]:
+    return {
+        "detector": told.key.detector,
+        "seed": told.key.seed,
+        "key": told.key.key,
+        "below": told.key.below,
+        "predictions": len(told.stored),
+        "left_out": told.left_out,
+    }
+
+
+def _content(comparison: Comparison, judged: Sequence[Judged], truth: Dataset) -> str:
+    digest = hashlib.sha256(f"{SCHEMA} {truth.fingerprint} {truth.root.resolve()}".encode())
+    digest.update(job.encode(comparison))
+    for run in judged:
+        predictions = run.evaluation.predictions
+        digest.update(f"{run.name} {run.seed} {run.evaluation.matching.rule}".encode())
+        for column in (run.threshold, run.found, run.candidate, predictions.image, predictions.box, predictions.score):
+            digest.update(column.tobytes())
+        digest.update("\n".join([*run.reason.tolist(), *run.outcome.tolist()]).encode())
+    return digest.hexdigest()
+
+
+def _check(judged: Sequence[Judged], truth: Dataset) -> None:
+    if not judged:
+        raise ValueError("nothing to store: no run was judged")
+    for run in judged:
+        if len(run.found) != len(truth.defects) or run.evaluation.truth.fingerprint != truth.fingerprint:
+            raise ValueError(f"{run.name} seed {run.seed} was judged on other data than {truth.split}")
