@@ -57,11 +57,11 @@ def crack(rng: np.random.Generator, picture: Floats, strength: float) -> tuple[F
     """A dark, jagged line that forks."""
     size = min(picture.shape[:2])
     heading = rng.uniform(0, 2 * np.pi)
-    steps = int(rng.integers(9, 24))
-    reach = rng.uniform(0.25, 0.6) * size / steps
+    steps = int(rng.integers(7, 24))
+    reach = rng.uniform(0.15, 0.6) * size / steps
     angle = heading + np.clip(np.cumsum(rng.normal(0, 0.35, steps)), -0.7, 0.7) + rng.normal(0, 0.45, steps)
     path = _walk(rng, picture, angle, rng.uniform(0.5, 1.5, steps) * reach)
-    width = rng.uniform(1.6, 2.8) * np.linspace(1.0, 0.5, steps + 1) * rng.uniform(0.7, 1.2, steps + 1)
+    width = rng.uniform(1.4, 2.8) * np.linspace(1.0, 0.5, steps + 1) * rng.uniform(0.7, 1.2, steps + 1)
     strokes = [(path, width)]
     for _ in range(int(rng.integers(1, 4))):
         fork = int(rng.integers(1, steps))
