@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -12,3 +13,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long tests first, so that the workers end together."""
     slow = ("framework", "fiftyone", "browser")
     items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in slow))
+
+
+@pytest.fixture(scope="session")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small COCO export as a user has it: one file, pictures, masks, a third without defects."""
+    from defect_detect.data import demo
+
+    return demo.generate(tmp_path_factory.mktemp("export"), images=40, size=96, seed=3)
+
+
+@pytest.fixture(scope="session")
+def tiny(export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Root of the same, normalized and split."""
+    from defect_detect.data import normalize
+
+    out = tmp_path_factory.mktemp("tiny") / "dataset"
+    return normalize.normalize(export, images=None, out=out).root
