@@ -1,0 +1,161 @@
+"""Numbers as people read them. `None` is "n/a", never a number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from defect_detect.evaluation.comparison import Comparison, Detector, Difference, Estimate, Interval, Rate
+
+NOTHING = "n/a"
+_THIN = "\u00a0"
+_MINUS = "\u2212"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """0.312 as `31.2 %`."""
+    return NOTHING if value is None else f"{100 * value:.{digits}f}{_THIN}%"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A plain figure with so many decimals."""
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def count(value: int) -> str:
+    """12345 as `12,345`."""
+    return f"{value:,}"
+
+
+def plural(value: int, one: str, many: str = "") -> str:
+    """`1 defect`, `2 defects`."""
+    return f"{value:,} {one if value == 1 else many or one + 's'}"
+
+
+def fraction(rate: Rate) -> str:
+    """`224/719`."""
+    return f"{rate.count:,}/{rate.of:,}"
+
+
+def share(rate: Rate) -> str:
+    """`31.2 % (224/719)`."""
+    return f"{percent(rate.value)} ({fraction(rate)})"
+
+
+def per_image(rate: Rate) -> str:
+    """`0.093 (12/129)`: false alarms per image."""
+    return f"{number(rate.value)} ({fraction(rate)})"
+
+
+def best_interval(estimate: Estimate) -> Interval | None:
+    """The interval that the verdict uses (this policy's), else the one at the frozen threshold."""
+    return estimate.this_policy or estimate.this_threshold
+
+
+def percent_interval(interval: Interval | None) -> str:
+    """`27.9 to 34.6 %`."""
+    if interval is None:
+        return NOTHING
+    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f}{_THIN}%"
+
+
+def interval(found: Interval | None, digits: int = 3) -> str:
+    """`0.071 to 0.118`."""
+    return NOTHING if found is None else f"{found.low:.{digits}f} to {found.high:.{digits}f}"
+
+
+def signed(value: float, digits: int) -> str:
+    """With its sign, a true minus."""
+    return f"{value:+.{digits}f}".replace("-", _MINUS)
+
+
+def points(difference: Difference) -> str:
+    """A difference of rates in percentage points with its interval: `+4.2 (+0.9 to +7.5) points`."""
+    if difference.value is None:
+        return NOTHING
+    text = signed(100 * difference.value, 1)
+    if difference.interval is not None:
+        text += f" ({signed(100 * difference.interval.low, 1)} to {signed(100 * difference.interval.high, 1)})"
+    return text
+
+
+def difference(found: Difference, digits: int = 3) -> str:
+    """A difference with its interval: `+0.012 (-0.020 to +0.044)`."""
+    if found.value is None:
+        return NOTHING
+    text = signed(found.value, digits)
+    if found.interval is not None:
+        text += f" ({signed(found.interval.low, digits)} to {signed(found.interval.high, digits)})"
+    return text
+
+
+def probability(value: float | None) -> str:
+    """A p value; what is under 0.001 is said so."""
+    if value is None:
+        return NOTHING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004 - the customary limit
+
+
+def thresholds(detector: Detector) -> str:
+    """The score thresholds of all seeds, or why there is none."""
+    point = detector.operating_point
+    if all(value is None for value in point.thresholds):
+        return {"unreachable": "unreachable", "not_measurable": "not measurable"}.get(point.status, NOTHING)
+    return ", ".join("none" if value is None else f"{value:.3f}" for value in point.thresholds)
+
+
+def flags(detector: Detector) -> list[str]:
+    """What a reader must know before trusting the row."""
+    found = []
+    if detector.under_trained:
+        found.append("under-trained")
+    if detector.operating_point.status in {"unreachable", "not_measurable"}:
+        found.append(f"policy {detector.operating_point.status.replace('_', ' ')}")
+    if detector.operating_point.censored:
+        found.append("threshold at score floor")
+    return found
+
+
+def names(detectors: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    if len(detectors) < 2:  # noqa: PLR2004 - one name needs no joining
+        return "".join(detectors)
+    return f"{', '.join(detectors[:-1])} and {detectors[-1]}"
+
+
+def missed_by(detectors: Sequence[str], everyone: Sequence[str]) -> str:
+    """What a set of detectors that missed a defect is called."""
+    if not detectors:
+        return "found by all" if len(everyone) > 1 else "found"
+    if len(everyone) == 1:
+        return "missed"
+    if len(detectors) == len(everyone):
+        return "missed by all"
+    return f"missed only by {names([name for name in everyone if name in set(detectors)])}"
+
+
+def judged_at(comparison: Comparison) -> str:
+    """Policy, IoU and label rule in a line."""
+    protocol = comparison.protocol
+    label = "right label required" if protocol.class_aware else "label ignored"
+    return f"policy {protocol.policy}, IoU >= {protocol.iou:g}, {label}"
+
+
+def plain(value: Any) -> str:
+    """A value from a manifest or a measurement; mappings and lists on one line."""
+    match value:
+        case None:
+            text = NOTHING
+        case bool():
+            text = "yes" if value else "no"
+        case float():
+            text = f"{value:.4g}"
+        case int():
+            text = f"{value:,}"
+        case Mapping():
+            text = ", ".join(f"{key} {plain(part)}" for key, part in value.items())
+        case list() | tuple():
+            text = ", ".join(plain(part) for part in value)
+        case _:
+            text = str(value)
+    return text or "none"
