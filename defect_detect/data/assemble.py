@@ -1,0 +1,175 @@
+"""From what is kept to the three splits: sampling units, leaks, order, ids."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from defect_detect.data import coco
+from defect_detect.data.annotations import Draft
+from defect_detect.data.categories import Classes
+from defect_detect.data.identity import order
+from defect_detect.data.intake import Intake
+from defect_detect.data.regions import to_coco
+from defect_detect.data.repairs import Log
+from defect_detect.data.source import SPLITS
+from defect_detect.data.split import assign
+from defect_detect.tables import Dataset, Defects, Images
+
+
+def unit_of(taken: Intake, image: int) -> str:
+    """The sampling unit of an image: its group, else its file."""
+    entry, picture = taken.images[image]
+    return picture.file if entry.group is None else entry.group
+
+
+def place(taken: Intake, *, seed: int, log: Log) -> dict[int, str]:
+    """The split of each kept image; ready splits are checked for leaks, which are refused.
+
+    Raises:
+        DatasetError: one file with too few units to split.
+    """
+    ready = {image: taken.images[image][0].split for image in taken.kept}
+    if all(ready.values()):
+        _check_leaks(taken, ready, log)
+        return ready
+    joined = _join_copies(taken)
+    labels: dict[int, set[int]] = {image: set() for image in taken.kept}
+    for made in taken.drafts:
+        labels[made.image].add(made.label)
+    units: dict[str, list[frozenset[int]]] = {}
+    for image in taken.kept:
+        units.setdefault(joined[unit_of(taken, image)], []).append(frozenset(labels[image]))
+    split = assign(units, seed=seed)
+    return {image: split[joined[unit_of(taken, image)]] for image in taken.kept}
+
+
+def _check_leaks(taken: Intake, split: Mapping[int, str], log: Log) -> None:
+    for what in ("picture", "content", "group"):
+        value = _TRAITS[what]
+        where: dict[str, dict[str, str]] = {}
+        for image in taken.kept:
+            where.setdefault(value(taken, image), {}).setdefault(split[image], taken.images[image][0].name)
+        leaks = {each: files for each, files in where.items() if len(files) > 1}
+        for files in list(leaks.values())[:20]:
+            log.refused(
+                " and ".join(f"{each}.json" for each in files), expected=f"no {what} in two splits",
+                found=" and ".join(dict.fromkeys(files.values())),
+                fix="What was trained on can't be tested on. Leave it in one split, or give one file to be split anew."
+                + (" Another field can name the groups (--group)." if what == "group" else ""),
+            )  # fmt: skip
+        if leaks:
+            if len(leaks) > 20:  # noqa: PLR2004 - as many as are listed
+                log.refused("splits", expected=f"no {what} in two splits", found=f"{len(leaks)} in all")
+            return
+
+
+_TRAITS: Mapping[str, Callable[[Intake, int], str]] = {
+    "picture": lambda taken, image: taken.images[image][0].name,
+    "content": lambda taken, image: taken.images[image][1].sha256,
+    "group": unit_of,
+}
+
+
+def _join_copies(taken: Intake) -> dict[str, str]:
+    """Units that share a picture byte for byte, under one name: they must not be torn apart."""
+    parent: dict[str, str] = {}
+
+    def root(unit: str) -> str:
+        while parent.setdefault(unit, unit) != unit:
+            unit = parent[unit]
+        return unit
+
+    first: dict[str, str] = {}
+    for image in taken.kept:
+        unit, sha256 = root(unit_of(taken, image)), taken.images[image][1].sha256
+        other = root(first.setdefault(sha256, unit))
+        low, high = sorted((unit, other))
+        parent[high] = low
+    return {unit: root(unit) for unit in list(parent)}
+
+
+def datasets(
+    taken: Intake, split: Mapping[int, str], classes: Classes, *, root: Path, scale: float | None, unit: str,
+    accept_below: Mapping[str, float], log: Log,
+) -> list[tuple[Dataset, coco.Origin]]:  # fmt: skip
+    """The splits as tables, ordered by path, ids from 1 through all of them."""
+    regions = _regions(taken.drafts, log)
+    limit = np.array([accept_below.get(category.name, 0.0) for category in classes.listed]) * (scale or 1.0)
+    of_image: dict[int, list[Draft]] = {}
+    for made in taken.drafts:
+        of_image.setdefault(made.image, []).append(made)
+    result: list[tuple[Dataset, coco.Origin]] = []
+    next_image = next_defect = 1
+    for name in SPLITS:
+        chosen = sorted(
+            (image for image in taken.kept if split[image] == name), key=lambda image: taken.images[image][1].file
+        )
+        rows = [(row, made) for row, image in enumerate(chosen) for made in sorted(of_image.get(image, ()), key=_order)]
+        defects = _defects(rows, next_defect, limit, regions=regions)
+        result.append((
+            Dataset(
+                root=root, split=name, categories=classes.listed, images=_images(taken, chosen, next_image),
+                defects=defects, scale=scale, unit=unit,
+            ),
+            coco.Origin(
+                sha256=[taken.images[image][1].sha256 for image in chosen],
+                source_split=[taken.images[image][0].source_split for image in chosen],
+                source_file=[taken.images[image][0].source_file for image in chosen],
+            ),
+        ))  # fmt: skip
+        next_image += len(chosen)
+        next_defect += len(rows)
+    return result
+
+
+def _images(taken: Intake, chosen: Sequence[int], first: int) -> Images:
+    listed = [taken.images[image] for image in chosen]
+    return Images(
+        file=tuple(f"{coco.PICTURES}/{picture.file}" for _, picture in listed),
+        id=np.arange(first, first + len(listed), dtype=np.int64),
+        size=np.array([(picture.width, picture.height) for _, picture in listed], np.int64).reshape(-1, 2),
+        group=np.array([unit_of(taken, image) for image in chosen], np.str_),
+        source_id=tuple(entry.source_id for entry, _ in listed),
+        attribute=coco.columns([entry.attributes for entry, _ in listed]),
+    )
+
+
+def _defects(rows: Sequence[tuple[int, Draft]], first: int, limit: np.ndarray, *, regions: bool) -> Defects:
+    box = np.array([made.box for _, made in rows], np.float64).reshape(-1, 4)
+    label = np.array([made.label for _, made in rows], np.int64)
+    longer = np.max(box[:, 2:] - box[:, :2], axis=1, initial=0)
+    small = longer < (limit[label] if len(rows) else 0)
+    return Defects(
+        image=np.array([row for row, _ in rows], np.int64),
+        label=label,
+        box=box,
+        area=np.array([made.area for _, made in rows], np.float64),
+        crowd=np.array([made.crowd for _, made in rows], np.bool_),
+        ignore=np.array([made.ignore for _, made in rows], np.bool_) | small,
+        region=tuple(made.region for _, made in rows if made.region is not None) if regions else None,
+        id=np.arange(first, first + len(rows), dtype=np.int64),
+        source_id=tuple(made.source_id for _, made in rows),
+        attribute=coco.columns([made.attributes for _, made in rows]),
+    )
+
+
+def _regions(drafts: Sequence[Draft], log: Log) -> bool:
+    """Whether every defect has a region; if only some have, none counts."""
+    have = Counter(made.region is not None for made in drafts)
+    if have[True] and have[False]:
+        lacking = next(made.where for made in drafts if made.region is None)
+        log.repaired(
+            f"{lacking}.segmentation", "regions for some defects only: the dataset becomes boxes only",
+            f"{have[True]} of {have.total()} with a region", 0,
+        )  # fmt: skip
+    return have[True] > 0 and not have[False]
+
+
+def _order(made: Draft) -> tuple[object, ...]:
+    region = b"" if made.region is None else msgspec.json.encode(to_coco(made.region))
+    return (made.label, made.box, made.area, made.crowd, made.ignore, region, order(made.source_id))

@@ -1,0 +1,258 @@
+"""Reads and writes one split of a normalized dataset: columns in memory, COCO on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from defect_detect.data.files import atomic_write, sha256_file
+from defect_detect.data.fingerprint import fingerprint
+from defect_detect.data.records import (
+    SCHEMA,
+    WRITER,
+    CategoryRecord,
+    DatasetFile,
+    DefectRecord,
+    ImageRecord,
+    Info,
+    SplitFile,
+)
+from defect_detect.data.regions import from_coco, to_coco
+from defect_detect.errors import DatasetError, Fault
+from defect_detect.tables import Category, Column, Dataset, Defects, Floats, Images
+
+PICTURES = "images"
+_SPLIT_FILE = msgspec.json.Decoder(SplitFile)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where the pictures of a split come from, one value for each image.
+
+    sha256        of the picture's bytes in the dataset
+    source_split  the source file's split
+    source_file   the name as the source has it
+    """
+
+    sha256: Sequence[str]
+    source_split: Sequence[str]
+    source_file: Sequence[str]
+
+
+def is_normalized(root: Path) -> bool:
+    """Whether the folder is a complete dataset that this package wrote."""
+    try:
+        describe(root)
+    except DatasetError:
+        return False
+    return True
+
+
+def splits(root: Path) -> tuple[str, ...]:
+    """The splits of a normalized dataset, in the order train, val, test.
+
+    Raises:
+        DatasetError: it is not one.
+    """
+    return tuple(describe(root).splits)
+
+
+def describe(root: Path) -> DatasetFile:
+    """`dataset.json` of a normalized dataset.
+
+    Raises:
+        DatasetError: the folder is not one, or of another schema.
+    """
+    path = root / "dataset.json"
+    try:
+        content = msgspec.json.decode(path.read_bytes(), type=DatasetFile)
+    except OSError:
+        raise DatasetError(_not_ours(root, "no dataset.json")) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DatasetError(_not_ours(path, str(error))) from None
+    if content.schema != SCHEMA:
+        raise DatasetError(_not_ours(path, f"schema {content.schema}, this version reads {SCHEMA}"))
+    return content
+
+
+def load(root: Path, split: str) -> Dataset:
+    """One split of a normalized dataset.
+
+    Raises:
+        DatasetError: there is no such split, or its file was damaged.
+    """
+    path = root / f"{split}.json"
+    try:
+        content = _SPLIT_FILE.decode(path.read_bytes())
+    except OSError:
+        have = ", ".join(found.stem for found in sorted(root.glob("*.json")) if found.stem != "dataset")
+        raise DatasetError(
+            Fault(where=str(root), expected=f"a normalized dataset with the split {split!r}", found=have or "none",
+                  fix="Run tools/normalize.py on the COCO files first.")
+        ) from None  # fmt: skip
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DatasetError(_not_ours(path, str(error))) from None
+    if content.info.normalized_by != WRITER or content.info.schema != SCHEMA:
+        raise DatasetError(_not_ours(path, f"info {content.info.normalized_by!r}, schema {content.info.schema}"))
+    try:
+        return _tables(root, content)
+    except (KeyError, ValueError) as error:
+        raise DatasetError(_not_ours(path, f"a reference that leads nowhere ({error})")) from None
+
+
+def write(dataset: Dataset, origin: Origin | None = None) -> Dataset:
+    """Write the split to `dataset.root`, whole or not at all; returns it with its fingerprint.
+
+    `origin` None: the pictures' hashes are taken from the files, and their source is themselves.
+
+    Raises:
+        OSError: a picture, or the folder, can't be reached.
+    """
+    if origin is None:
+        names = [name.removeprefix(f"{PICTURES}/") for name in dataset.images.file]
+        origin = Origin(
+            sha256=[sha256_file(dataset.root / name) for name in dataset.images.file],
+            source_split=[dataset.split] * len(names),
+            source_file=names,
+        )
+    named = replace(dataset, fingerprint=fingerprint(dataset, origin.sha256))
+    text = msgspec.json.encode(_file(named, origin))
+    atomic_write(dataset.root / f"{dataset.split}.json", msgspec.json.format(text, indent=0) + b"\n")
+    return named
+
+
+def _tables(root: Path, content: SplitFile) -> Dataset:
+    images, defects = content.images, content.annotations
+    row_of = {image.id: row for row, image in enumerate(images)}
+    size = np.array([(image.width, image.height) for image in images], np.int64).reshape(-1, 2)
+    row = np.array([row_of[defect.image_id] for defect in defects], np.int64)
+    label = np.array([defect.category_id - 1 for defect in defects], np.int64)
+    if len(label) and not 0 <= label.min() <= label.max() < len(content.categories):
+        raise ValueError("a category id that is not listed")
+    xywh = np.array([defect.bbox for defect in defects], np.float64).reshape(-1, 4)
+    attributes = columns([image.attributes for image in images])
+    renamed = [image.source_file for image in images]
+    if renamed != [image.file_name for image in images]:
+        attributes["source_file"] = np.array(renamed, np.str_)
+    return Dataset(
+        root=root,
+        split=content.info.split,
+        categories=tuple(
+            Category(id=c.id, name=c.name, source_id=c.source_id, severity=c.severity) for c in content.categories
+        ),
+        images=Images(
+            file=tuple(f"{PICTURES}/{image.file_name}" for image in images),
+            id=np.array([image.id for image in images], np.int64),
+            size=size,
+            group=np.array([image.group for image in images], np.str_),
+            source_id=tuple(image.source_id for image in images),
+            attribute=attributes,
+        ),
+        defects=Defects(
+            image=row,
+            label=label,
+            box=corners(xywh, size[row]),
+            area=np.array([defect.area for defect in defects], np.float64),
+            crowd=np.array([defect.iscrowd for defect in defects], np.bool_),
+            ignore=np.array([defect.ignore for defect in defects], np.bool_),
+            region=tuple(from_coco(defect.segmentation) for defect in defects) if content.info.regions else None,
+            id=np.array([defect.id for defect in defects], np.int64),
+            source_id=tuple(defect.source_id for defect in defects),
+            attribute=columns([defect.attributes for defect in defects]),
+        ),
+        scale=content.info.scale,
+        unit=content.info.unit,
+        fingerprint=content.info.fingerprint,
+    )
+
+
+def corners(xywh: Floats, size: Column) -> Floats:
+    """(N, 4) x0 y0 x1 y1 of (N, 4) x y width height; x + width may round to an ulp past the edge `size`."""
+    box = np.concatenate([xywh[:, :2], np.minimum(xywh[:, :2] + xywh[:, 2:], size)], axis=1)
+    return np.ascontiguousarray(box)
+
+
+def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
+    """Scalars by name as columns of one type: bool, int, float (absent: NaN) or str (absent: empty)."""
+    names = sorted({name for row in rows for name in row})
+    return {name: _column([row.get(name) for row in rows]) for name in names}
+
+
+def _column(values: list[Any]) -> Column:
+    kinds = {type(value) for value in values}
+    if kinds == {bool}:
+        return np.array(values, np.bool_)
+    if kinds == {int} and all(abs(value) < 2**63 for value in values):
+        return np.array(values, np.int64)
+    if kinds <= {int, float, type(None)}:
+        return np.array([np.nan if value is None else value for value in values], np.float64)
+    return np.array(["" if value is None else str(value) for value in values], np.str_)
+
+
+def _file(dataset: Dataset, origin: Origin) -> SplitFile:
+    images, defects = dataset.images, dataset.defects
+    xywh = np.concatenate([defects.box[:, :2], defects.box[:, 2:] - defects.box[:, :2]], axis=1)
+    image_attributes = _rows({k: v for k, v in images.attribute.items() if k != "source_file"}, len(images))
+    defect_attributes = _rows(defects.attribute, len(defects))
+    return SplitFile(
+        info=Info(
+            normalized_by=WRITER, schema=SCHEMA, split=dataset.split, fingerprint=dataset.fingerprint,
+            regions=dataset.has_masks, scale=dataset.scale, unit=dataset.unit,
+        ),
+        categories=[
+            CategoryRecord(id=c.id, name=c.name, source_id=c.source_id, severity=c.severity) for c in dataset.categories
+        ],
+        images=[
+            ImageRecord(
+                id=int(images.id[row]),
+                file_name=images.file[row].removeprefix(f"{PICTURES}/"),
+                width=int(images.size[row, 0]),
+                height=int(images.size[row, 1]),
+                group=str(images.group[row]),
+                source_id=images.source_id[row],
+                source_split=origin.source_split[row],
+                source_file=origin.source_file[row],
+                sha256=origin.sha256[row],
+                attributes=image_attributes[row],
+            )
+            for row in range(len(images))
+        ],
+        annotations=[
+            DefectRecord(
+                id=int(defects.id[row]),
+                image_id=int(images.id[defects.image[row]]),
+                category_id=int(defects.label[row]) + 1,
+                bbox=tuple(xywh[row].tolist()),
+                area=float(defects.area[row]),
+                iscrowd=int(defects.crowd[row]),
+                ignore=int(defects.ignore[row]),
+                segmentation=to_coco(defects.region[row]) if defects.region is not None else [],
+                source_id=defects.source_id[row],
+                attributes=defect_attributes[row],
+            )
+            for row in range(len(defects))
+        ],
+    )  # fmt: skip
+
+
+def _rows(attribute: Mapping[str, Column], count: int) -> list[dict[str, Any]]:
+    listed = {name: column.tolist() for name, column in attribute.items()}
+    return [{name: values[row] for name, values in listed.items() if not _absent(values[row])} for row in range(count)]
+
+
+def _absent(value: object) -> bool:
+    return value == "" or value != value  # noqa: PLR0124 - NaN alone differs from itself
+
+
+def _not_ours(path: Path, found: str) -> Fault:
+    return Fault(
+        where=str(path),
+        expected="a dataset written by tools/normalize.py",
+        found=found,
+        fix="Normalize it again into a new folder.",
+    )

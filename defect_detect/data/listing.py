@@ -1,0 +1,167 @@
+"""The images that a file lists: each with one id, one file and one sampling unit, or out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from defect_detect.data.attributes import dropped, scalars
+from defect_detect.data.identity import Key, clean, key, oddity
+from defect_detect.data.paths import LeavesRootError, resolve
+from defect_detect.data.records import Scalar
+from defect_detect.data.repairs import Log
+from defect_detect.data.source import Source
+
+_KNOWN = frozenset({"id", "file_name", "width", "height", "attributes"})
+DEFAULT_GROUP = "group"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One image of the input.
+
+    where     its path in the input
+    source    index of its file among the sources
+    split     the ready split, or ``
+    id        in its one form; source_id, source_split, source_file: as the user's own file has them
+    name      POSIX, relative to the picture folder
+    declared  width and height as the file says, None where it doesn't
+    group     the sampling unit, None where none is given
+    """
+
+    where: str
+    source: int
+    split: str
+    id: Key
+    name: str
+    declared: tuple[int, int] | None
+    group: str | None
+    attributes: Mapping[str, Scalar]
+    source_id: Key
+    source_split: str
+    source_file: str
+
+
+@dataclass(slots=True)
+class Listing:
+    """The usable entries of one file, and what became of the others."""
+
+    entries: list[Entry] = field(default_factory=list)
+    lost: dict[Key, str] = field(default_factory=dict)
+    """Why the image of that id is out."""
+    given: int = 0
+    quarantined: int = 0
+
+    def lose(self, id_: Key | None, why: str) -> None:
+        """Count an image that is left out."""
+        self.quarantined += 1
+        if id_ is not None:
+            self.lost.setdefault(id_, why)
+
+
+def collect(index: int, source: Source, root: Path, group: str | None, log: Log) -> Listing:
+    """The entries of `source`; what refuses the whole file goes to the log."""
+    listing = Listing(given=len(source.data["images"]))
+    by_id: dict[Key, Entry] = {}
+    by_name: dict[str, Entry] = {}
+    lists: set[str] = set()
+    for position, raw in enumerate(source.data["images"]):
+        where = f"{source.name}: images[{position}]"
+        entry = _entry(raw, where=where, index=index, source=source, root=root, group=group, listing=listing, log=log)
+        if entry is None:
+            continue
+        lists.update(dropped(raw, _KNOWN))
+        same_id, same_name = by_id.setdefault(entry.id, entry), by_name.setdefault(entry.name, entry)
+        if same_id is not entry and same_id.name != entry.name:
+            log.refused(
+                f"{where}.id", expected="ids of one image each",
+                found=f"{entry.id} again, for {entry.name!r} after {same_id.name!r}",
+                fix="Nobody can tell whose annotations are whose: number the images anew at their source.",
+            )  # fmt: skip
+        elif same_name is not entry and same_name.id != entry.id:
+            log.refused(
+                f"{where}.file_name", expected="each picture once",
+                found=f"{entry.name!r} under the ids {same_name.id} and {entry.id}",
+                fix="Merge the two entries and their annotations.",
+            )  # fmt: skip
+        elif same_id is not entry:
+            listing.quarantined += 1
+            log.quarantined(where, "image listed twice", entry.name, source.split)
+        else:
+            listing.entries.append(entry)
+    for name in sorted(lists):
+        log.noted(f"{source.name}: images[].{name}", "field with several values not carried over", name)
+    return listing
+
+
+def _entry(
+    raw: Any, *, where: str, index: int, source: Source, root: Path, group: str | None, listing: Listing, log: Log
+) -> Entry | None:
+    id_ = key(raw.get("id")) if isinstance(raw, dict) else None
+    name = raw.get("file_name") if isinstance(raw, dict) else None
+    if id_ is None or not isinstance(name, str) or not name.strip():
+        listing.lose(id_, "image without id or file_name")
+        log.quarantined(where, "image without id or file_name", raw, source.split)
+        return None
+    _note_id(raw["id"], id_, where, log)
+    try:
+        found = resolve(name, root)
+    except LeavesRootError as error:
+        log.refused(
+            f"{where}.file_name", expected=f"a name below {root}", found=f"{name!r}, which {error}",
+            fix="Name pictures relative to the picture folder (--images).",
+        )  # fmt: skip
+        return None
+    if not found.exists:
+        listing.lose(id_, "picture missing")
+        log.quarantined(f"{where}.file_name", "picture missing", name, source.split)
+        return None
+    if found.what:
+        log.repaired(f"{where}.file_name", found.what, name, found.name)
+    unit, attributes = _unit(raw, group, own=source.own)
+    own = raw if source.own else {}
+    source_id = key(own.get("source_id"))
+    return Entry(
+        where=where,
+        source=index,
+        split=source.split,
+        id=id_,
+        name=found.name,
+        declared=_declared(raw, where, log),
+        group=unit,
+        attributes=attributes,
+        source_id=id_ if source_id is None else source_id,
+        source_split=str(own.get("source_split", source.split)),
+        source_file=clean(str(own.get("source_file", name))),
+    )
+
+
+def _note_id(raw: Any, id_: Key, where: str, log: Log) -> None:
+    odd = oddity(raw)
+    if odd:
+        log.repaired(f"{where}.id", odd, raw, id_)
+    if id_ == 0:
+        log.repaired(f"{where}.id", "image id 0", 0, "numbered from 1")
+
+
+def _unit(raw: Mapping[str, Any], group: str | None, *, own: bool) -> tuple[str | None, dict[str, Scalar]]:
+    """The sampling unit and the other fields."""
+    attributes = scalars(raw, _KNOWN, nested_only=own)
+    fields = {DEFAULT_GROUP: raw.get(DEFAULT_GROUP), **attributes} if own else attributes
+    value = fields.get(group or DEFAULT_GROUP)
+    if group is None or group == DEFAULT_GROUP:
+        attributes.pop(DEFAULT_GROUP, None)
+    return (None if value is None else clean(str(value))), attributes
+
+
+def _declared(raw: Mapping[str, Any], where: str, log: Log) -> tuple[int, int] | None:
+    size: list[int] = []
+    for name in ("width", "height"):
+        value = key(raw.get(name))
+        if isinstance(value, int) and value > 0:
+            size.append(value)
+            if not isinstance(raw[name], int):
+                log.repaired(f"{where}.{name}", "size as text or float", raw[name], value)
+    return (size[0], size[1]) if len(size) == 2 else None  # noqa: PLR2004 - width and height

@@ -1,0 +1,100 @@
+"""What normalization did to the input, one record for each deviation. Nothing changes without one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from defect_detect.errors import DatasetError, Fault
+
+Action = Literal["repaired", "quarantined", "noted"]
+
+_LONGEST = 200
+
+
+class Repair(msgspec.Struct, frozen=True, kw_only=True):
+    """One deviation of the input and what became of it: a line of `repairs.jsonl`."""
+
+    where: str
+    """Path into the input: `train.json: annotations[3].bbox`."""
+    what: str
+    """The name of the rule, the same for every deviation of its kind."""
+    before: Any
+    after: Any
+    action: Action = "repaired"
+    """`repaired`: the right answer is unique. `quarantined`: it is not, so the item is left out.
+    `noted`: kept as it is, but worth knowing."""
+    split: str = ""
+    """Where a quarantined item would have gone, when that is known."""
+
+
+@dataclass(slots=True)
+class Log:
+    """Collects the repairs, and the faults for which the whole input is refused."""
+
+    repairs: list[Repair] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+    def repaired(self, where: str, what: str, before: object, after: object) -> None:
+        """The right answer is unique and has been put in place."""
+        self.repairs.append(Repair(where=where, what=what, before=_short(before), after=_short(after)))
+
+    def quarantined(self, where: str, what: str, before: object, split: str = "") -> None:
+        """The item has no unique answer and is left out."""
+        self.repairs.append(
+            Repair(where=where, what=what, before=_short(before), after=None, action="quarantined", split=split)
+        )
+
+    def noted(self, where: str, what: str, before: object) -> None:
+        """Nothing was changed, but people should know."""
+        value = _short(before)
+        self.repairs.append(Repair(where=where, what=what, before=value, after=value, action="noted"))
+
+    def refused(self, where: str, *, expected: str, found: str, fix: str = "") -> None:
+        """The whole input can't be used; raised by `check`, together with all others."""
+        self.faults.append(Fault(where=where, expected=expected, found=found, fix=fix))
+
+    def check(self, *, strict: bool = False) -> None:
+        """Raise all that was refused so far; with `strict`, repairs and quarantines as well.
+
+        Raises:
+            DatasetError: there is something to refuse.
+        """
+        faults = list(self.faults)
+        if strict:
+            faults += [_refusal(repair) for repair in self.repairs if repair.action != "noted"]
+        if faults:
+            raise DatasetError(*faults)
+
+
+def summary(repairs: Iterable[Repair]) -> list[tuple[Action, str, int, str]]:
+    """Rows of action, rule, count and one example's place; the most frequent first."""
+    listed = list(repairs)
+    counts = Counter((repair.action, repair.what) for repair in listed)
+    example = {(repair.action, repair.what): repair.where for repair in reversed(listed)}
+    order = sorted(counts, key=lambda kind: (kind[0] != "quarantined", kind[0], -counts[kind], kind[1]))
+    return [(action, what, counts[action, what], example[action, what]) for action, what in order]
+
+
+def _refusal(repair: Repair) -> Fault:
+    after = "" if repair.action == "quarantined" else f"would become {repair.after!r}"
+    return Fault(
+        where=repair.where, expected="a clean file (strict)", found=f"{repair.what}: {repair.before!r}", fix=after
+    )
+
+
+def _short(value: object) -> object:
+    """The value as JSON can hold it, cut where it is long (a mask's run lengths)."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str) and len(value) <= _LONGEST:
+        return value.encode("utf-8", "backslashreplace").decode()
+    text = value if isinstance(value, str) else repr(value)
+    if isinstance(value, float) and text not in ("nan", "inf", "-inf"):
+        return value
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
