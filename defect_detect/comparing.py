@@ -22,6 +22,7 @@ from defect_detect.errors import ConfigError, DatasetError, DefectDetectError, F
 from defect_detect.evaluation import compare, ledger, operating
 from defect_detect.evaluation.comparison import DatasetFacts
 from defect_detect.evaluation.judged import Rule
+from defect_detect.report import normalized as normalized_
 from defect_detect.report import progress, terminal, write
 
 
@@ -33,7 +34,7 @@ class Source:
     images: Path | None = None
     group: str | None = None
     scale: float | None = None
-    unit: str = "mm"
+    unit: str = "px"
     severity: Mapping[str, str] = field(default_factory=dict)
     accept_below: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
@@ -101,8 +102,8 @@ def prepare(source: Source, out: Path, console: Console) -> Path:
             unit=source.unit, severity=source.severity, accept_below=source.accept_below, seed=source.seed,
             strict=source.strict,
         )  # fmt: skip
-    for line in normalize.summary(made):
-        console.print(line, markup=False, highlight=False)
+    if not made.reused:
+        normalized_.print_normalized(made, console)
     return made.root
 
 
@@ -270,7 +271,7 @@ def facts(root: Path, source: str) -> DatasetFacts:
         defect_free={split: int(d.defect_free.sum()) for split, d in data.items()},
         defects={split: int(d.defects.counts.sum()) for split, d in data.items()},
         masks=all(d.has_masks for d in data.values()),
-        quarantined=coco.quarantined(root),
+        quarantined={split: said.quarantined_defects for split, said in coco.describe(root).splits.items()},
         scale=first.scale,
         unit=first.unit,
     )

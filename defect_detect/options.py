@@ -24,8 +24,7 @@ _TABLE: Mapping[str, Mapping[str, Any]] = {
     "--policy": {"default": "fppi<=0.1", "metavar": "POLICY", "help": "how each detector's threshold is chosen on validation: fppi<=X | overkill<=X | recall>=X | f1 | score=X (default: %(default)s)"},
     "--iou": {"type": float, "default": 0.5, "metavar": "T", "help": "IoU from which a prediction finds a defect (default: %(default)s)"},
     "--group": {"metavar": "FIELD", "help": "image field that names the part, tile or lot: never split apart, and the sampling unit of intervals (default: 'group' where the file has it)"},
-    "--scale": {"type": float, "metavar": "PX", "help": "px per unit of length, so that sizes can be said in it"},
-    "--unit": {"default": "mm", "metavar": "NAME", "help": "that unit (default: %(default)s)"},
+    "--scale": {"metavar": "PX/UNIT", "help": "how many px make one unit, such as 48/mm, so that sizes can be said in it"},
     "--severity": {"nargs": "+", "default": [], "metavar": "CLASS=LEVEL", "help": "critical | major | minor, by class"},
     "--accept-below": {"nargs": "+", "default": [], "metavar": "CLASS=SIZE", "help": "smaller defects of this class are acceptable and don't count (long side, in the unit of --scale, else px)"},
     "--seed": {"type": int, "default": 0, "metavar": "N", "help": "seed of splitting, training and resampling (default: %(default)s)"},
@@ -93,6 +92,24 @@ def numbers(option: str, texts: list[str]) -> dict[str, float]:
     return found
 
 
+def scale(text: str | None) -> tuple[float | None, str]:
+    """`48/mm` as px per unit and the unit's name; None: sizes stay in px.
+
+    Raises:
+        ConfigError: it isn't of that form.
+    """
+    if text is None:
+        return None, "px"
+    number, slash, unit = text.partition("/")
+    try:
+        value = float(number)
+    except ValueError:
+        value = 0.0
+    if not (0 < value < float("inf") and slash and unit.strip()):
+        raise ConfigError(Fault(where="--scale", expected="PX/UNIT, such as 48/mm", found=repr(text)))
+    return value, unit.strip()
+
+
 def shipped_config(name: str) -> Path:
     """A config of the `configs/` folder that lies beside the package."""
     return Path(__file__).parents[1] / "configs" / name
@@ -102,9 +119,9 @@ def source(arguments: argparse.Namespace) -> comparing.Source:
     """The dataset that the arguments describe."""
     from defect_detect import comparing
 
+    px, unit = scale(arguments.scale)
     return comparing.Source(
-        path=arguments.dataset, images=arguments.images, group=arguments.group, scale=arguments.scale,
-        unit=arguments.unit, severity=pairs("--severity", arguments.severity),
+        path=arguments.dataset, images=arguments.images, group=arguments.group, scale=px, unit=unit, severity=pairs("--severity", arguments.severity),
         accept_below=numbers("--accept-below", arguments.accept_below), seed=arguments.seed, strict=arguments.strict,
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ Run it again, and it goes on where it stopped: what is finished and unchanged is
 
 def main() -> int:
     parser = options.parser(
-        __doc__ or "", "--images", "--out", "--policy", "--iou", "--group", "--scale", "--unit", "--severity",
+        __doc__ or "", "--images", "--out", "--policy", "--iou", "--group", "--scale", "--severity",
         "--accept-below", "--seed", "--seeds", "--set", "--device", "--threads", "--resamples", "--strict", "--allow",
         "--no-fiftyone", epilog=EXAMPLES,
     )  # fmt: skip

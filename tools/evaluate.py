@@ -17,7 +17,7 @@ NAME=FILE means test only: without predictions on validation only the policy sco
 
 def main() -> int:
     parser = options.parser(
-        __doc__ or "", "--images", "--out", "--policy", "--iou", "--group", "--scale", "--unit", "--severity",
+        __doc__ or "", "--images", "--out", "--policy", "--iou", "--group", "--scale", "--severity",
         "--accept-below", "--seed", "--resamples", "--strict", "--allow", "--no-fiftyone", epilog=EXAMPLES,
     )  # fmt: skip
     parser.add_argument("--predictions", nargs="+", required=True, metavar="NAME:SPLIT=FILE")

@@ -1,0 +1,38 @@
+"""What normalization made of an input, as people read it in a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from defect_detect.data.normalize import Normalized
+from defect_detect.data.repairs import summary
+
+
+def print_normalized(made: Normalized, console: Console) -> None:
+    """Counts in and kept, by split, and every kind of repair with an example."""
+    content = made.content
+    counts = Table("", "in", "kept", "of these repaired", "left out", title=str(made.root), title_justify="left")
+    for name, tally in (("images", content.images), ("annotations", content.annotations)):
+        numbers = (tally.given, tally.kept, tally.repaired, tally.quarantined)
+        counts.add_row(name, *(f"{number:,}" for number in numbers))
+    console.print(counts)
+    splits = Table("split", "images", "defect-free", "defects", "defects left out")
+    for name, split in content.splits.items():
+        row = (split.images, split.defect_free, split.defects, split.quarantined_defects)
+        splits.add_row(name, *(f"{number:,}" for number in row))
+    console.print(splits)
+    if made.repairs:
+        rules = Table("what", "rule", "times", "for example")
+        for action, what, times, example in summary(made.repairs):
+            rules.add_row(action, what, f"{times:,}", example)
+        console.print(rules)
+        _say(console, f"Each one is a line of {made.root / 'repairs.jsonl'}.")
+    regions = "masks" if content.regions else "boxes only"
+    _say(console, f"{len(content.categories)} classes, {regions}." + (" It was there already." if made.reused else ""))
+    if content.annotations.quarantined:
+        _say(console, f"Note: {content.annotations.quarantined:,} defects were left out and will not be judged.")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
