@@ -57,9 +57,7 @@ def groups(judged: Sequence[Judged], truth: Dataset, *, limit: int) -> list[Grou
             if left > 0 and room[who] < len(ranked[who]):
                 room[who] += 1
                 left -= 1
-    return [
-        Group(missed_by=who, defects=tuple(ranked[who]), shown=tuple(ranked[who][: room[who]])) for who in order
-    ]
+    return [Group(missed_by=who, defects=tuple(ranked[who]), shown=tuple(ranked[who][: room[who]])) for who in order]
 
 
 def _weight(truth: Dataset, row: int) -> tuple[int, float, str, list[float]]:

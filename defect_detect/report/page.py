@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from defect_detect.errors import DatasetError
 from defect_detect.evaluation.comparison import Comparison, Detector, Estimate, Rate
@@ -14,8 +15,12 @@ from defect_detect.report import charts, glossary, misses, palette, panels, word
 from defect_detect.report.palette import Identity
 from defect_detect.tables import Dataset
 
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
 MOST_PANELS = 60
 MOST_PLACES = 12
+_JOINT = re.compile(r"([_./-])(?=\w)")
 _SIDE_BY_SIDE = ("class", "size")
 
 
@@ -47,6 +52,7 @@ def render(
         loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
+    environment.filters["breakable"] = breakable
     looks = palette.identities([detector.name for detector in comparison.detectors])
     runs: dict[str, list[Judged]] = {name: [] for name in looks}
     for one in judged:
@@ -67,7 +73,7 @@ def render(
         alarm_colour=palette.alarm_colour,
         agreement=_agreement(comparison, looks),
         methods=_methods(comparison),
-        pair_plot=_pairs(comparison, looks),
+        pair_plot=_pairs(comparison),
         shelves=_missed(present, truth, looks),
         places=_places(comparison, present, truth, looks),
         drawn={name: found[0].seed for name, found in present.items()},
@@ -76,6 +82,13 @@ def render(
         plain=wording.plain,
     )
     return "\n".join(line.rstrip() for line in page.splitlines() if line.strip()) + "\n"
+
+
+def breakable(text: str) -> Markup:
+    """Escaped, with places where a long name may go on in the next line."""
+    from markupsafe import Markup, escape
+
+    return Markup(_JOINT.sub(r"\1<wbr>", str(escape(text))))  # noqa: S704 - escaped the line above
 
 
 def _rates(
@@ -115,9 +128,7 @@ def _froc(comparison: Comparison, looks: Mapping[str, Identity]) -> charts.FrocP
         point = (fppi, 1 - fn) if fppi is not None and fn is not None else None
         text = f"recall {wording.percent(1 - fn)} at {wording.number(fppi)} FPPI" if fn is not None else wording.NOTHING
         curves.append((looks[d.name], d.froc.curve, point, text))
-    return charts.froc_plot(
-        curves, images=comparison.dataset.images.get("test", 0), budget=comparison.protocol.budget
-    )
+    return charts.froc_plot(curves, images=comparison.dataset.images.get("test", 0), budget=comparison.protocol.budget)
 
 
 def _slices(comparison: Comparison, looks: Mapping[str, Identity]) -> list[tuple[str, charts.DotPlot]]:
@@ -139,17 +150,15 @@ def _bars(
 ) -> list[tuple[Detector, int, list[charts.Part]]]:  # fmt: skip
     """A bar for each detector, all to one scale."""
     most = max((sum(pick(d).values()) for d in comparison.detectors), default=0) or 1
-    return [
-        (d, sum(pick(d).values()), charts.stacked(pick(d), order, colour, most)) for d in comparison.detectors
-    ]
+    return [(d, sum(pick(d).values()), charts.stacked(pick(d), order, colour, most)) for d in comparison.detectors]
 
 
-def _pairs(comparison: Comparison, looks: Mapping[str, Identity]) -> charts.DotPlot:
+def _pairs(comparison: Comparison) -> charts.DotPlot:
     rows = []
     for pair in comparison.pairs:
         difference = pair.fn_rate
         found = charts.Value(
-            identity=palette.Identity(name="", colour="#333333", marker=looks[pair.a].marker, dash="none"),
+            identity=palette.NEUTRAL,
             value=difference.value, interval=difference.interval, text=f"{wording.points(difference)} points",
         )  # fmt: skip
         rows.append((f"{pair.a} \u2212 {pair.b}", "", [found]))

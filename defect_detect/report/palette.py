@@ -51,6 +51,10 @@ class Identity:
     dash: str
 
 
+NEUTRAL = Identity(name="", colour="#333333", marker=_MARKERS[0], dash="none")
+"""A dot that belongs to no single detector."""
+
+
 def identities(names: Sequence[str]) -> dict[str, Identity]:
     """By name, in the order given. From the eighth detector on, colours return with another marker."""
     found = {}

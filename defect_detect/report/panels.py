@@ -177,17 +177,18 @@ def _seeds(runs: Sequence[Judged], row: int) -> str:
 
 
 def _fate(one: Judged, row: int, prediction: int | None) -> str:
-    reason = "found" if one.found[row] else str(one.reason[row]).replace("_", " ")
+    outcome = "found" if one.found[row] else str(one.reason[row]).replace("_", " ")
     if prediction is None:
-        return f"{reason}; nothing overlaps it at any score"
+        return f"{outcome}; nothing overlaps it at any score"
     predictions, truth = one.evaluation.predictions, one.evaluation.truth
     score, label = float(predictions.score[prediction]), int(predictions.label[prediction])
     limit = float(one.threshold[label])
     overlap = float(geometry.iou(predictions.box[prediction][None], truth.defects.box[row][None])[0, 0])
-    said = "" if label == int(truth.defects.label[row]) else f" as {truth.categories[label].name}"
-    against = "\u2265" if score >= limit else "<"
-    bound = f"{against} {limit:.2f}" if np.isfinite(limit) else "(no threshold)"
-    return f"{reason}{said}: score {score:.2f} {bound}, IoU {overlap:.2f}"
+    said = "" if label == int(truth.defects.label[row]) else f"{truth.categories[label].name} "
+    sign = "\u2265" if score >= limit else "<"
+    bound = f"{sign} {limit:.2f}" if np.isfinite(limit) else "(no threshold)"
+    joint = "; nearest: " if outcome == "unseen" else ": "
+    return f"{outcome}{joint}{said}{score:.2f} {bound}, IoU {overlap:.2f}"
 
 
 def _outline(truth: Dataset, row: int, crop: gallery.Crop) -> str:

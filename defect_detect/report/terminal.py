@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from rich.console import Console, Group
-from rich.markup import escape
+from collections.abc import Sequence
+
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from defect_detect.evaluation.comparison import Comparison, Detector, Estimate
+from defect_detect.evaluation.comparison import Comparison, Detector
 from defect_detect.report import wording
+
+_ROOM_ACROSS = 118
+"""Columns that one detector a line needs; with fewer, detectors stand side by side."""
+_HEADS = ("FN rate", "any class", "FPPI", "escape", "overkill", "AP50", "IoU of hits", "threshold")
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
@@ -16,52 +21,68 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     out = console or Console()
     out.print(Text(comparison.verdict, style="bold"))
     out.print()
-    out.print(_table(comparison))
-    if comparison.pairs:
-        out.print()
-    for pair in comparison.pairs:
-        out.print(Text(f"- {pair.sentence}"))
-    if comparison.warnings:
-        out.print()
-    for warning in comparison.warnings:
-        out.print(Text(f"! {warning}", style="yellow"))
-
-
-def _table(comparison: Comparison) -> Table:
     facts = comparison.dataset
-    title = (
-        f"{facts.name} test: {wording.plural(facts.defects.get('test', 0), 'defect')} in "
-        f"{wording.plural(facts.images.get('test', 0), 'image')}, {facts.defect_free.get('test', 0):,} defect-free"
+    out.print(
+        Text(
+            f"{facts.name}, test: {wording.plural(facts.defects.get('test', 0), 'defect')} in "
+            f"{wording.plural(facts.images.get('test', 0), 'image')}, {facts.defect_free.get('test', 0):,} defect-free"
+        )
     )
-    table = Table(
-        title=escape(title), caption=escape(f"{wording.judged_at(comparison)}; brackets: 95 % intervals"),
-        title_justify="left", caption_justify="left", show_lines=True,
-    )  # fmt: skip
+    longest = max((len(d.name) for d in comparison.detectors), default=0)
+    if out.width >= _ROOM_ACROSS + longest:
+        out.print(_detector_a_line(comparison.detectors))
+    else:
+        out.print(_side_by_side(comparison.detectors))
+    out.print(Text(f"{wording.judged_at(comparison)}; brackets: 95 % intervals", style="dim"))
+    _list(out, [pair.sentence for pair in comparison.pairs], "-", "")
+    _list(out, comparison.warnings, "!", "yellow")
+
+
+def _list(out: Console, lines: Sequence[str], bullet: str, style: str) -> None:
+    if lines:
+        out.print()
+    for line in lines:
+        out.print(Text(f"{bullet} {line}", style=style))
+
+
+def _detector_a_line(detectors: Sequence[Detector]) -> Table:
+    table = Table(show_lines=True)
     table.add_column("detector", overflow="fold")
-    heads = ("FN rate", "any class", "FPPI", "escape", "overkill", "AP50", "IoU of hits", "threshold")
-    for head in heads:
+    for head in _HEADS:
         table.add_column(head, justify="right", no_wrap=head != "threshold")
-    for detector in comparison.detectors:
-        table.add_row(*_cells(detector))
+    for detector in detectors:
+        table.add_row(_name(detector), *(Text(cell.replace(" (", "\n").replace(")", "")) for cell in _cells(detector)))
     return table
 
 
-def _cells(detector: Detector) -> tuple[Text | Group, ...]:
-    test, flags = detector.test, wording.flags(detector)
-    name = Group(Text(detector.name, style="bold"), *(Text(flag, style="yellow") for flag in flags))
-    fppi = test.fppi.rate
+def _side_by_side(detectors: Sequence[Detector]) -> Table:
+    table = Table()
+    table.add_column("")
+    for detector in detectors:
+        table.add_column(_name(detector), justify="right", overflow="fold")
+    for head, *cells in zip(_HEADS, *map(_cells, detectors), strict=True):
+        table.add_row(Text(head), *map(Text, cells))
+    return table
+
+
+def _name(detector: Detector) -> Text:
+    name = Text(detector.name, style="bold")
+    for flag in wording.flags(detector):
+        name.append(f"\n{flag}", style="yellow")
+    return name
+
+
+def _cells(detector: Detector) -> tuple[str, ...]:
+    """The figures under `_HEADS`."""
+    test, located = detector.test, detector.localization
+    interval = wording.best_interval(test.fn_rate)
     return (
-        name,
-        Text(f"{_rate(test.fn_rate)}\n[{wording.percent_interval(wording.best_interval(test.fn_rate))}]"),
-        Text(_rate(test.fn_rate_any_class)),
-        Text(f"{wording.number(fppi.value)}\n{wording.fraction(fppi)}"),
-        Text(_rate(test.escape_rate)),
-        Text(_rate(test.overkill_rate)),
-        Text(wording.number(detector.box_ap.ap50)),
-        Text(f"{wording.number(detector.localization.iou_mean, 2)}\n{detector.localization.hits:,} hits"),
-        Text(wording.thresholds(detector)),
+        wording.share(test.fn_rate.rate) + (f"\n[{wording.percent_interval(interval)}]" if interval else ""),
+        wording.share(test.fn_rate_any_class.rate),
+        wording.per_image(test.fppi.rate),
+        wording.share(test.escape_rate.rate),
+        wording.share(test.overkill_rate.rate),
+        wording.number(detector.box_ap.ap50),
+        f"{wording.number(located.iou_mean, 2)} ({wording.plural(located.hits, 'hit')})",
+        wording.thresholds(detector),
     )
-
-
-def _rate(estimate: Estimate) -> str:
-    return f"{wording.percent(estimate.rate.value)}\n{wording.fraction(estimate.rate)}"
