@@ -383,6 +383,12 @@ def test_unknown_options_are_refused_all_at_once_with_what_was_meant(data, tmp_p
     assert "'sigma'" in faults["options.sigm"].fix
 
 
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), 10**400, True, None, "10", [10]])
+def test_a_senseless_sigma_is_refused(value):
+    with pytest.raises(ConfigError, match="sigma"):
+        classical._options(job(options={"sigma": value}))
+
+
 def test_settings_it_cannot_honour_are_refused(data, tmp_path):
     with pytest.raises(Unsupported) as caught:
         train(job(learning_rate=0.1, weights="old.pt"), part(data, 0, 2), tmp_path)

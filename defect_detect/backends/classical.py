@@ -5,7 +5,8 @@ training split it learns the noise of a quiet picture, how small a spot of a def
 sound spots are, and what spots of each class look like. Each epoch tries one set of knobs, near the
 best so far and ever nearer; validation decides. A detector that doesn't beat it has learned little.
 
-`amp`, `device`, `workers` and `threads` find nothing to act on here.
+`amp`, `device`, `workers` and `threads` find nothing to act on here, and `weights: pretrained` means
+none: there are no weights. A learning rate or a path of weights is refused.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ models: Mapping[str, Capabilities] = MappingProxyType({"threshold": Capabilities
 
 _EYE_AND_HALF = len(Eye.__struct_fields__) + 1
 _CHECKPOINT = "checkpoint.json"
+_WIDEST, _LONGEST = 1000.0, 3600.0
 _OPTIONS: Mapping[str, tuple[float, str]] = MappingProxyType(
     {
-        "sigma": (10.0, "px of background blur that the search starts from, more than 0"),
-        "sleep": (0.0, "seconds to pause after each batch, 0 or more"),
+        "sigma": (10.0, f"px of background blur that the search starts from, over 0 and at most {_WIDEST:g}"),
+        "sleep": (0.0, f"seconds to pause after each batch, 0 to {_LONGEST:g}"),
     }
 )
 
@@ -187,7 +189,7 @@ def _supported(settings: Settings) -> None:
 
 
 def _options(job: TrainJob) -> dict[str, float]:
-    """All options as numbers; `pretrained` weights don't exist here and mean none."""
+    """All options as numbers, by default those of _OPTIONS."""
     values = {name: default for name, (default, _) in _OPTIONS.items()}
     faults = []
     for name, value in job.options.items():
@@ -205,6 +207,6 @@ def _options(job: TrainJob) -> dict[str, float]:
 
 
 def _fits(name: str, value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return value > 0 if name == "sigma" else value >= 0
+    return 0 < value <= _WIDEST if name == "sigma" else 0 <= value <= _LONGEST
