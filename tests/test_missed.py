@@ -224,8 +224,7 @@ def test_figures_ignore_ids_and_the_order_of_files(seed):
     )
     theirs = dataclasses.replace(said, image=place[said.image])
 
-    for s in (0.2, 0.5, 0.8):
-        s = at(s, 3)
+    for s in (at(0.2, 3), at(0.5, 3), at(0.8, 3)):
         assert rates(scored(evaluate(truth, said)), s) == rates(scored(evaluate(moved, theirs)), s)
     assert froc(evaluate(truth, said)) == froc(evaluate(moved, theirs))
 

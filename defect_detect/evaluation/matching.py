@@ -64,14 +64,14 @@ def evaluate(truth: Dataset, predictions: Predictions, rule: Rule | None = None)
     rule = rule or Rule()
     check(rule)
     ordered = _canonical(predictions)
-    pairs = overlapping(truth, ordered, rule.geometry)
+    pairs, order = overlapping(truth, ordered, rule.geometry), content_order(truth.defects, ordered)
     any_class = Rule(iou=rule.iou, class_aware=False, geometry=rule.geometry)
     by_class = Rule(iou=rule.iou, class_aware=True, geometry=rule.geometry)
     return Evaluation(
         truth=truth,
         predictions=ordered,
-        matching=assign(truth.defects, ordered, pairs, by_class),
-        any_class=assign(truth.defects, ordered, pairs, any_class),
+        matching=assign(truth.defects, ordered, pairs, by_class, order),
+        any_class=assign(truth.defects, ordered, pairs, any_class, order),
     )
 
 
@@ -101,23 +101,29 @@ def overlapping(truth: Dataset, predictions: Predictions, shape: str = "box") ->
     return overlap(truth, predictions, pairs)
 
 
-def assign(defects: Defects, predictions: Predictions, pairs: Pairs, rule: Rule) -> Matching:
-    """The assignment over `pairs`, which must hold every pair of overlap >= `rule.iou`."""
+def assign(
+    defects: Defects, predictions: Predictions, pairs: Pairs, rule: Rule, order: tuple[Ints, Ints] | None = None
+) -> Matching:
+    """The assignment over `pairs`, which must hold every pair of overlap >= `rule.iou`.
+
+    `order` is `content_order` of the same tables, for those who assign often.
+    """
+    prediction_turn, defect_place = order or content_order(defects, predictions)
     keep = pairs.overlap >= min(rule.iou, _ALMOST_ONE)
     if rule.class_aware:
         keep &= predictions.label[pairs.prediction] == defects.label[pairs.defect]
     near = pairs.take(keep)
-    turn = _turn(predictions)[near.prediction]
+    turn = prediction_turn[near.prediction]
     # evaluateImg walks the defects in order and takes `ious >= best`, so the last of equals wins.
-    last = -_content_rank(defects)[near.defect]
-    order = np.lexsort((last, -near.overlap, ~defects.counts[near.defect], turn))
+    last = -defect_place[near.defect]
+    rows = np.lexsort((last, -near.overlap, ~defects.counts[near.defect], turn))
 
     free = [True] * len(defects)
     crowd = defects.crowd.tolist()
     busy = [False] * len(predictions)
     chosen = []
     for row, prediction, defect in zip(
-        order.tolist(), near.prediction[order].tolist(), near.defect[order].tolist(), strict=True
+        rows.tolist(), near.prediction[rows].tolist(), near.defect[rows].tolist(), strict=True
     ):
         if not busy[prediction] and free[defect]:
             busy[prediction] = True
@@ -197,15 +203,11 @@ def _canonical(predictions: Predictions) -> Predictions:
     return predictions.take(order)
 
 
-def _turn(predictions: Predictions) -> Ints:
-    """(P,) the prediction's place when all take turns: by descending score, ties by content."""
-    order = np.lexsort((predictions.label, *predictions.box.T[::-1], -predictions.score))
-    return _inverse(order)
-
-
-def _content_rank(defects: Defects) -> Ints:
-    """(G,) the defect's place by box, then label."""
-    return _inverse(np.lexsort((defects.label, *defects.box.T[::-1])))
+def content_order(defects: Defects, predictions: Predictions) -> tuple[Ints, Ints]:
+    """(P,) the turn of each prediction, by descending score, box, label; (G,) the place of each defect, by box."""
+    turn = np.lexsort((predictions.label, *predictions.box.T[::-1], -predictions.score))
+    place = np.lexsort((defects.label, *defects.box.T[::-1]))
+    return _inverse(turn), _inverse(place)
 
 
 def _inverse(order: Ints) -> Ints:

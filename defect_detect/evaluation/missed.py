@@ -11,13 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from defect_detect.evaluation.comparison import Rate
-from defect_detect.evaluation.froc import fn_rate_at_budget as fn_rate_at_budget
-from defect_detect.evaluation.froc import froc as froc
-from defect_detect.evaluation.froc import mean_froc_recall as mean_froc_recall
+from defect_detect.evaluation.froc import fn_rate_at_budget, froc, mean_froc_recall
 from defect_detect.evaluation.judged import Evaluation
 from defect_detect.evaluation.matching import assign, overlapping
 from defect_detect.evaluation.units import Units, units
 from defect_detect.tables import Bools, Floats, Ints
+
+__all__ = [
+    "FIGURES", "Alarms", "Scored", "fn_rate_at_budget", "found", "found_any_class", "froc", "mean_froc_recall",
+    "opportunities", "rates", "scored", "tally",
+]  # fmt: skip
 
 FIGURES = (
     "fn_rate",

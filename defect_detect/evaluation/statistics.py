@@ -1,0 +1,85 @@
+"""Tests of no difference between two detectors, and what the data could have shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from defect_detect.tables import Floats
+
+ALPHA = 0.05
+POWER = 0.8
+FLIPS = 9999
+POINTS = 0.05
+"""The FN-rate difference of interest, for the sample size that would be needed."""
+
+
+def sign_flip(difference: Floats, *, seed: int = 0) -> float:
+    """Two-sided p that paired differences per unit (U,) are as likely one way as the other.
+
+    The signs of the units' differences are flipped (exactly, when there are few; 9,999 random flips otherwise),
+    and their studentized mean is compared with the one seen. Units without a difference say nothing.
+    """
+    from scipy import stats
+
+    told = difference[difference != 0]
+    if len(told) == 0:
+        return 1.0
+    if np.allclose(np.abs(told), np.abs(told[0]), rtol=1e-12):
+        # All of one size: the flips are fair coins, and the binomial test is this test, exactly.
+        return float(stats.binomtest(int((told > 0).sum()), len(told)).pvalue)
+
+    result = stats.permutation_test(
+        (told,), _studentized, permutation_type="samples", vectorized=True, n_resamples=FLIPS,
+        batch=max(2_000_000 // len(told), 1), random_state=np.random.default_rng(seed),
+    )  # fmt: skip
+    return float(min(result.pvalue, 1.0))
+
+
+def _studentized(sample: Floats, axis: int = -1) -> Floats:
+    # Divided by the root of the sum of squares rather than the standard deviation: monotone in t, and
+    # finite when all flips point one way. Rounded, so that flips of equal sums stay equal.
+    size = np.sqrt((sample**2).sum(axis=axis))
+    result: Floats = np.round(sample.sum(axis=axis) / size, 12)
+    return result
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Exact p of McNemar's test on discordant counts; takes defects as independent, ignoring clustering."""
+    from scipy import stats
+
+    if only_a + only_b == 0:
+        return 1.0
+    return float(stats.binomtest(only_a, only_a + only_b).pvalue)
+
+
+def holm(p: Sequence[float | None]) -> list[float | None]:
+    """Holm's adjustment over those that are given."""
+    known = [(value, place) for place, value in enumerate(p) if value is not None]
+    adjusted: list[float | None] = [None] * len(p)
+    highest = 0.0
+    for rank, (value, place) in enumerate(sorted(known)):
+        highest = max(highest, min(1.0, (len(known) - rank) * value))
+        adjusted[place] = highest
+    return adjusted
+
+
+def smallest_detectable(standard_error: float) -> float | None:
+    """The difference that a two-sided test at 5 % finds with 80 % power; None where nothing varies."""
+    if not standard_error > 0:
+        return None
+    return _reach() * standard_error
+
+
+def needed(standard_error: float, defects: int, difference: float = POINTS) -> int | None:
+    """How many defects would show `difference` with 80 % power, at the spread that `defects` showed."""
+    if not standard_error > 0:
+        return None
+    return int(np.ceil(defects * (_reach() * standard_error / difference) ** 2))
+
+
+def _reach() -> float:
+    from scipy import stats
+
+    return float(stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(POWER))
