@@ -1,0 +1,1 @@
+"""The parts of the torchvision backend. They import torch, so only functions import them."""
