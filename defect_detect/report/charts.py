@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from defect_detect.evaluation.comparison import Curve, Interval
 from defect_detect.report.palette import Identity, ink_on
 
-_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25)
+_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5)
 _MOST_TICKS = 6
 _ROOM_FOR_A_COUNT = 6.0
 
@@ -78,10 +78,10 @@ def dot_plot(rows: Sequence[tuple[str, str, Sequence[Value]]], *, label: Callabl
         for x in (v.value, *((v.interval.low, v.interval.high) if v.interval else ()))
         if x is not None and math.isfinite(x)
     ]
-    reach = max((abs(x) for x in spread), default=0.0) or 0.01
+    reach = max((abs(x) for x in spread), default=0.0)
     both = min(spread, default=0.0) < 0
     step = _step(reach * (2 if both else 1))
-    top = step * math.ceil(reach / step - 1e-9)
+    top = step * max(math.ceil(reach / step - 1e-9), 1)
     low, high = (-top if both else 0.0), top
 
     def place(x: float | None) -> float | None:

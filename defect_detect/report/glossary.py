@@ -28,7 +28,7 @@ TERMS = {
     "Alarmed elsewhere": "Defective units alarmed only where no defect is / defective units: stopped by luck.",
     "Overkill rate": "Defect-free units with at least one prediction / defect-free units.",
     "Operating point": "The score threshold. It is chosen on the validation split by the policy, frozen, and "
-    "everything is reported on the test split.",
+    "everything is reported on the test split. With a fixed score nothing is chosen.",
     "IoU": "Intersection over union of two boxes (or masks): 1 is a perfect fit, 0 no overlap.",
     "Interval": "95 %, by drawing whole units again. 'This policy' also draws the validation split again and chooses "
     "the threshold anew; 'this threshold' keeps it. The verdict uses this policy's.",
