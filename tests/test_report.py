@@ -19,6 +19,7 @@ from defect_detect.evaluation.froc import froc
 from defect_detect.evaluation.judged import Judged
 from defect_detect.evaluation.matching import evaluate
 from defect_detect.report import charts, gallery, ledger_csv, markdown, misses, page, palette, panels, wording
+from defect_detect.report.costs import amount, costs
 from defect_detect.report.terminal import print_comparison
 from defect_detect.report.write import write
 from defect_detect.tables import Category, Dataset, Defects, Images, Predictions
@@ -223,7 +224,8 @@ def comparison(judged, truth):
 
 @pytest.fixture(scope="module")
 def html(comparison, judged, truth):
-    return page.render(comparison, judged, truth=truth, measurements={HOSTILE: {HOSTILE: 1.5}, "machine": HOSTILE})
+    costs = {f"{HOSTILE}-0": {HOSTILE: 1.5}, "machine": {HOSTILE: HOSTILE}}
+    return page.render(comparison, judged, truth=truth, measurements=costs)
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -505,6 +507,34 @@ def test_seven_detectors_differ_in_colour_and_in_marker():
     first = list(looks)[:7]
     assert len({look.colour for look in first}) == len({look.marker for look in first}) == 7
     assert len({(look.colour, look.marker) for look in looks}) == 14
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("training_seconds", 393.2, "6 min 33 s"),
+        ("training_seconds", 7260.0, "2 h 1 min"),
+        ("latency_p50_seconds", 0.0214, "21.4 ms"),
+        ("peak_memory_bytes", 3 * 2**29, "1.50 GiB"),
+        ("parameters", 2_500_000, "2,500,000"),
+        ("deterministic", True, "yes"),
+        ("latency_p50_seconds", None, "n/a"),
+    ],
+)
+def test_costs_are_read_in_units(key, value, text):
+    assert amount(key, value) == text
+
+
+def test_costs_go_by_run_and_the_machine_stands_apart():
+    found = costs({"machine": {"cores": 2}, "a-0": {"training_seconds": 2.0}, "a-1": {}}, ["a"])
+
+    assert found.heads == (("a-0", "a"), ("a-1", "a"))
+    assert found.rows == (("training", ("2 s", "n/a")),)
+    assert found.whole == (("machine", "cores 2"),)
+
+
+def test_an_empty_ledger_keeps_its_header():
+    assert ledger_csv.text([]).startswith("detector,seed,split,image,")
 
 
 @pytest.mark.browser

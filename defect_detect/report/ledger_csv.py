@@ -11,18 +11,19 @@ from typing import Any
 
 import msgspec
 
+from defect_detect.evaluation.ledger import Row
+
 # A cell that starts with one of these is run as a formula by common spreadsheets.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def text(rows: Sequence[msgspec.Struct]) -> str:
     """Header and rows; what was not measured is an empty cell."""
+    columns = (rows[0] if rows else Row).__struct_fields__
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    if rows:
-        writer.writerow(rows[0].__struct_fields__)
-    for row in rows:
-        writer.writerow([cell(getattr(row, name)) for name in row.__struct_fields__])
+    writer.writerow(columns)
+    writer.writerows([cell(getattr(row, name)) for name in columns] for row in rows)
     return buffer.getvalue()
 
 

@@ -12,6 +12,7 @@ from defect_detect.errors import DatasetError
 from defect_detect.evaluation.comparison import Comparison, Detector, Estimate, Rate
 from defect_detect.evaluation.judged import Judged
 from defect_detect.report import charts, glossary, misses, palette, panels, wording
+from defect_detect.report.costs import costs
 from defect_detect.report.palette import Identity
 from defect_detect.tables import Dataset
 
@@ -78,7 +79,7 @@ def render(
         places=_places(comparison, present, truth, looks),
         drawn={name: found[0].seed for name, found in present.items()},
         measured=_columns({d.name: d.measured for d in comparison.detectors}),
-        measurements=_measurements(measurements, list(looks)),
+        costs=costs(measurements, list(looks)),
         plain=wording.plain,
     )
     return "\n".join(line.rstrip() for line in page.splitlines() if line.strip()) + "\n"
@@ -227,19 +228,3 @@ def _columns(by_detector: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, li
     """Rows of a table with detectors as columns; a key that a detector lacks is None."""
     keys = dict.fromkeys(key for values in by_detector.values() for key in values)
     return [(key, [values.get(key) for values in by_detector.values()]) for key in keys]
-
-
-def _measurements(
-    found: Mapping[str, Any] | None, names: Sequence[str]
-) -> tuple[list[str], list[tuple[str, list[Any]]], list[tuple[str, Any]]] | None:
-    """Columns for what is given by detector (or run), and what is said of the whole."""
-    if not found:
-        return None
-    nested = {key: value for key, value in found.items() if isinstance(value, Mapping)}
-    if len(nested) == 1 and not set(nested) & set(names):
-        (key, inner), rest = next(iter(nested.items())), {k: v for k, v in found.items() if k not in nested}
-        if all(isinstance(value, Mapping) for value in inner.values()):
-            return list(inner), _columns(inner), list(rest.items())
-        nested = {key: inner}
-    whole = [(key, value) for key, value in found.items() if key not in nested]
-    return list(nested), _columns(nested), whole
