@@ -140,7 +140,9 @@ def _frames(taken: Intake, rows: Sequence[_Row], log: Log) -> set[int]:
 def _boxes(source: Source, rows: Sequence[_Row], taken: Intake) -> list[tuple[Span, int, int]]:
     found: list[tuple[Span, int, int]] = []
     for row in rows:
-        box = numbers(row.raw.get("bbox")) if row.source is source else None
+        # Where there is a region, it tells what the box should be, one by one.
+        alone = row.source is source and not row.raw.get("segmentation")
+        box = numbers(row.raw.get("bbox")) if alone else None
         if box is not None:
             picture = taken.images[row.image][1]
             found.append((box, picture.width, picture.height))

@@ -99,9 +99,10 @@ def normalize(
     _check_options(options, log)
     if out.exists() and out.resolve() == source.resolve() and coco.is_normalized(out):
         return _existing(out)
-    read = [sources_.read(split, path, log) for split, path in sources_.files(source)]
-    log.check()
-    sources = [each for each in read if each is not None]
+    given = sources_.files(source)
+    sources = [each for split, path in given if (each := sources_.read(split, path, log)) is not None]
+    if len(sources) < len(given):
+        log.check()
     root = _picture_root(source, sources, images)
     listings = [collect(index, each, root, group, log) for index, each in enumerate(sources)]
     classes = collect_classes(sources, options.severity, log)

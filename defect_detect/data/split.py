@@ -36,6 +36,7 @@ def assign(units: Mapping[str, Sequence[frozenset[int]]], *, seed: int = 0) -> d
     total = sum((counts for counts in content.values()), Counter[int | None]())
     lacking = {split: {stratum: share * amount for stratum, amount in total.items()} for split, share in SHARES.items()}
     order = sorted(units, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    spread = Counter(stratum for counts in content.values() for stratum in counts)
     left = dict.fromkeys(order)
     chosen: dict[str, str] = {}
     while left:
@@ -43,7 +44,8 @@ def assign(units: Mapping[str, Sequence[frozenset[int]]], *, seed: int = 0) -> d
         # Units that hold most of the stratum first: a late big one would overfill its split.
         members = [name for name in left if content[name][stratum]]
         for name in sorted(members, key=lambda name: -content[name][stratum]):
-            split = _neediest(lacking, stratum)
+            # A class of one unit can't be shared out; by its own need it would always go to train.
+            split = _neediest(lacking, stratum if spread[stratum] > 1 else None)
             chosen[name] = split
             del left[name]
             for each, amount in content[name].items():
