@@ -33,7 +33,7 @@ def stored() -> dict[str, str]:
     """
     with service.quiet():
         fiftyone = service.connect()
-        found = ((name, _ours(fiftyone, name)) for name in fiftyone.list_datasets(f"{NAMESPACE}/*"))
+        found = ((name, _ours(fiftyone, name)) for name in fiftyone.list_datasets(f"{NAMESPACE}.*"))
         return {name: info["folder"] for name, info in found if info and info["complete"]}
 
 
@@ -76,7 +76,7 @@ def place(fiftyone: ModuleType, folder: Path) -> tuple[str, Any | None]:
 
 def sweep(fiftyone: ModuleType, folder: Path) -> None:
     """Delete what killed exports of this folder left behind."""
-    for name in fiftyone.list_datasets(f"{NAMESPACE}/*{PARTIAL}*"):
+    for name in fiftyone.list_datasets(f"{NAMESPACE}.*{PARTIAL}*"):
         info = _ours(fiftyone, name)
         if info is None or info["complete"] or info["folder"] != str(folder.resolve()):
             continue

@@ -26,7 +26,18 @@ _TAKEN = frozenset(
         *("id", "filepath", "tags", "metadata", "created_at", "last_modified_at", "media_type"),
         *("group", "image_id", "source_id", "defect_free", "defects", "frame_id", "frame_number"),
         *("label", "bounding_box", "mask", "mask_path", "confidence", "index", "instance", "rotation", "attributes"),
-        *("iscrowd", "ignore", "severity", "area", "annotation_id", "missed_by", "missed_by_count", "fate", "outcome"),
+        *(
+            "iscrowd",
+            "ignore",
+            "severity",
+            "area",
+            "annotation_id",
+            "missed_by",
+            "missed_by_count",
+            "fate",
+            "outcome",
+            "hit_of",
+        ),
         *("sample_id", "crowd", "type", "iou"),  # what evaluation patches add
     ]
 ) | {TRUTH, ALARMED}
@@ -85,7 +96,8 @@ def dataset_name(folder: Path, number: int = 1) -> str:
     place = str(folder.resolve())
     mark = hashlib.sha256(place.encode()).hexdigest()[:8]
     stem = re.sub(r"[^0-9A-Za-z._-]+", "-", folder.resolve().name)[:60] or "comparison"
-    return f"{NAMESPACE}/{stem}-{mark}" + (f"-{number}" if number > 1 else "")
+    # No slash: the App sends an address with one back to its start page.
+    return f"{NAMESPACE}.{stem}-{mark}" + (f"-{number}" if number > 1 else "")
 
 
 def _free(wanted: str, ends: Sequence[str], taken: set[str]) -> str:

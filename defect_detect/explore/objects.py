@@ -73,6 +73,8 @@ def predictions(fiftyone: ModuleType, told: Told) -> MakeObject:
         hit = outcome == HIT
         defect = int(matching.defect_of[row]) if hit else -1
         fields: dict[str, Any] = {"outcome": outcome}
+        if hit:
+            fields["hit_of"] = int(truth.defects.id[defect])
         if outcome not in (BELOW, ABSORBED):
             fields[key] = "tp" if hit else "fp"
         if outcome != BELOW:

@@ -1,8 +1,9 @@
 """The questions people ask, as saved views.
 
 A view on ground truth shows only the pictures that hold what it asks for: no other picture holds any.
-No view filters predictions: FiftyOne's `filter_labels` hides the pictures in which nothing is left, and
-with them their misses (fiftyone#2050). So in every view hits + misses = the defects shown that count.
+Of the predictions it hides the hits on defects that it doesn't show, and never a picture for it: left to
+itself, FiftyOne's `filter_labels` drops the pictures in which nothing is left, and with them their misses
+(fiftyone#2050). So in every view hits + misses = the defects shown that count.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from defect_detect.explore.names import ALARMED, TRUTH, Key
-from defect_detect.explore.rows import BELOW
+from defect_detect.explore.rows import BELOW, HIT
 
 _MISSED, _LOST, _FOUND, _RECOVERABLE, _ALARM = "#D55E00", "#E69F00", "#009E73", "#56B4E9", "#CC79A7"
 
@@ -46,11 +47,15 @@ def save(fiftyone: ModuleType, dataset: Any, runs: Sequence[Key]) -> None:
 def questions(fiftyone: ModuleType, dataset: Any, runs: Sequence[Key]) -> Iterator[Question]:
     """Views over all detectors, then for each detector, then for each run."""
     field = fiftyone.ViewField
+    on_shown = fiftyone.ViewExpression({"$in": [field("hit_of"), field(f"${TRUTH}.detections.annotation_id")]})
     detectors = list(dict.fromkeys(run.detector for run in runs))
     seeds = "" if len(runs) == len(detectors) else " (by most of its seeds)"
 
     def defects(name: str, shows: str, colour: str, where: Any) -> Question:
-        return Question(name=name, shows=shows, colour=colour, view=dataset.filter_labels(TRUTH, where))
+        view = dataset.filter_labels(TRUTH, where)
+        for run in runs:
+            view = view.filter_labels(run.key, (field("outcome") != HIT) | on_shown, only_matches=False)
+        return Question(name=name, shows=shows, colour=colour, view=view)
 
     def pictures(name: str, shows: str, where: Any) -> Question:
         return Question(name=name, shows=shows, colour=_ALARM, view=dataset.match(where))

@@ -1,0 +1,107 @@
+"""Look at what was missed: open the FiftyOne App on a finished comparison."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from defect_detect import options
+from defect_detect.errors import ConfigError, Fault
+from defect_detect.explore.app import LOCAL, PORT, is_private, open_app
+
+EXAMPLES = """
+examples:
+  python tools/explore.py runs/line4
+  python tools/explore.py runs/line4 --headless          # on a machine without a browser; then, where you sit:
+                                                         # ssh -N -L 5151:127.0.0.1:5151 THAT_MACHINE
+  python tools/explore.py --list
+  python tools/explore.py runs/line4 --remove
+
+In the App, the questions are saved views (the menu above the pictures): missed by all, missed only by ..., found only
+by ..., recoverable by threshold, false alarms of all. The Model Evaluation panel opens with the + beside 'Samples'.
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("comparison", type=Path, nargs="?", help="folder of a comparison, as compare.py wrote it")
+    parser.add_argument("--port", type=int, default=PORT, metavar="N", help="(default: %(default)s)")
+    parser.add_argument(
+        "--address", default=LOCAL, metavar="IP",
+        help="address to serve at (default: %(default)s, this machine only); any other lets everyone who reaches it "
+        "read this machine's files",
+    )  # fmt: skip
+    parser.add_argument("--headless", action="store_true", help="open no browser here")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--list", action="store_true", help="say which comparisons are stored, and end")
+    what.add_argument("--remove", action="store_true", help="delete the comparison from FiftyOne; its folder stays")
+    arguments = parser.parse_args()
+    return options.ended(lambda: _list() if arguments.list else _explore(arguments))
+
+
+def _explore(arguments: argparse.Namespace) -> int:
+    folder: Path | None = arguments.comparison
+    if folder is None:
+        raise ConfigError(Fault(where="comparison", expected="the folder of a comparison", found="none given"))
+    if arguments.remove:
+        return _remove(folder)
+    if not 0 < arguments.port <= 65535:  # noqa: PLR2004 - the last TCP port
+        raise ConfigError(Fault(where="--port", expected="1 to 65535", found=str(arguments.port)))
+    name = _stored(folder)
+    if not is_private(arguments.address):
+        print(
+            f"warning: {arguments.address} may be reached from other machines. The App asks nobody for a password, and "
+            "whoever reaches it can read any file that you can read.",
+            file=sys.stderr,
+        )
+    print(f"FiftyOne dataset {name}")
+    open_app(
+        name,
+        address=arguments.address,
+        port=arguments.port,
+        headless=arguments.headless,
+        ready=lambda url: print(f"open {url}   (Ctrl-C ends it)", flush=True),
+    )
+    print("closed; the dataset stays")
+    return 0
+
+
+def _stored(folder: Path) -> str:
+    """The dataset's name; stored from the comparison's folder, anew where the comparison changed."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from defect_detect import folder as comparisons
+    from defect_detect.explore.store import store
+
+    comparison, judged, truth = comparisons.load(folder)
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("looking up the comparison in FiftyOne", total=None)
+
+        def progress(done: int, total: int) -> None:
+            bars.update(task, description="storing the comparison in FiftyOne", completed=done, total=total)
+
+        return store(folder.resolve().name, comparison, judged, truth, folder=folder, progress=progress)
+
+
+def _remove(folder: Path) -> int:
+    from defect_detect.explore import datasets
+
+    name = datasets.remove(folder)
+    print(f"nothing of {folder} is stored in FiftyOne" if name is None else f"removed the FiftyOne dataset {name}")
+    return 0
+
+
+def _list() -> int:
+    from defect_detect.explore import datasets
+
+    for name, place in datasets.stored().items():
+        print(f"{name}\t{place}" + ("" if Path(place).is_dir() else "   (the folder is gone)"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
