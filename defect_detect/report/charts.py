@@ -145,7 +145,7 @@ class FrocPlot:
 
 
 _HIGHEST = 3  # 2 ** 3 = 8 FPPI
-_LOWEST = -7
+_LOWEST = -10
 
 
 def froc_plot(

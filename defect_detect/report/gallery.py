@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from defect_detect.data import pixels
 from defect_detect.tables import Bools, Dataset, Floats
 
-_CONTEXT = 2.6
-_SMALLEST_SIDE = 64.0
+_CONTEXT = 2.5
+_SMALLEST_SIDE = 40.0
 _STRETCH = 1.6
 _LARGEST_SHOWN = 360
 _LOSSLESS_BYTES = 60_000
@@ -45,7 +45,7 @@ class Crop:
 
 
 def window(box: Floats, size: tuple[int, int], include: Sequence[Floats] = ()) -> tuple[int, int, int, int]:
-    """x0 y0 x1 y1 px around `box`: 2.6 times its long side, at least 64 px, moved to lie inside the picture.
+    """x0 y0 x1 y1 px around `box`: 2.5 times its long side, at least 40 px, moved to lie inside the picture.
 
     Args:
         box: (4,) x0 y0 x1 y1 px.

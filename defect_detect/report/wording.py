@@ -138,7 +138,7 @@ def judged_at(comparison: Comparison) -> str:
     """Policy, IoU and label rule in a line."""
     protocol = comparison.protocol
     label = "right label required" if protocol.class_aware else "label ignored"
-    return f"policy {protocol.policy}, IoU >= {protocol.iou:g}, {label}"
+    return f"policy {protocol.policy}, IoU \u2265 {protocol.iou:g}, {label}"
 
 
 def plain(value: Any) -> str:
