@@ -1,0 +1,1 @@
+"""The parts of the `ultralytics` backend, one idea a file; ultralytics itself is imported inside functions only."""

@@ -1,0 +1,79 @@
+"""ultralytics made quiet: no settings file kept, nobody called, nothing installed, the job's own threads."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+
+from defect_detect.errors import ConfigError, Fault, FrameworkMissing, Unsupported
+
+_SWITCHES = {
+    "YOLO_OFFLINE": "1",  # else the import looks two hosts up to see whether there is a network
+    "YOLO_AUTOINSTALL": "false",  # else a missing requirement is installed with pip
+    "YOLO_VERBOSE": "false",  # else the import says where the settings are that are gone a moment later
+    "ULTRALYTICS_SAFE_LOAD": "1",  # else .pt files are unpickled with whatever code they carry
+}
+_OFF = ("sync", "clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
+
+
+def start(threads: int) -> None:
+    """Import ultralytics and give torch `threads` CPU threads (0: all cores of this process).
+
+    ultralytics writes a settings file when it is imported, sends usage statistics by it, and sets
+    OMP_NUM_THREADS to 1; the settings go to a folder that is gone when this returns.
+
+    Raises:
+        FrameworkMissing: ultralytics, or something it needs, can't be imported.
+    """
+    os.environ.update(_SWITCHES)
+    before = os.environ.get("YOLO_CONFIG_DIR")
+    with tempfile.TemporaryDirectory(prefix="defect_detect_") as folder:
+        os.environ["YOLO_CONFIG_DIR"] = folder
+        try:
+            import torchvision  # noqa: F401  its compiled NMS is used only where it is already imported
+            from ultralytics.utils import LOGGER, SETTINGS
+
+            SETTINGS.file.parent.mkdir(parents=True, exist_ok=True)
+            SETTINGS.update(dict.fromkeys(_OFF, False))
+        except ImportError as error:
+            fix = "Install it: pip install 'defect-detect[ultralytics]'"
+            fault = Fault(where="framework ultralytics", expected="installed", found=str(error), fix=fix)
+            raise FrameworkMissing(fault) from error
+        finally:
+            if before is None:
+                os.environ.pop("YOLO_CONFIG_DIR")
+            else:
+                os.environ["YOLO_CONFIG_DIR"] = before
+    LOGGER.setLevel(logging.WARNING)  # its progress bars follow the level
+    use_threads(threads)
+
+
+def use_threads(threads: int) -> None:
+    """Give torch `threads` CPU threads (0: all); ultralytics takes all but one when it selects the CPU."""
+    import torch
+
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+
+
+def device(name: str) -> str:
+    """`cpu` or `cuda:N` for `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        ConfigError: this machine has no such device.
+        Unsupported: another kind of device.
+    """
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return "cuda:0" if count else "cpu"
+    if name == "cpu":
+        return name
+    kind, _, index = name.partition(":")
+    if kind != "cuda" or not (index or "0").isdigit():
+        raise Unsupported(Fault(where="device", expected="auto | cpu | cuda:N", found=repr(name)))
+    if int(index or 0) >= count:
+        found = f"{name!r} on a machine with {count} GPUs"
+        raise ConfigError(Fault(where="device", expected="a device that torch can use", found=found, fix="Set cpu."))
+    return f"cuda:{index or 0}"
