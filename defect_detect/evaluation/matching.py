@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from defect_detect import geometry
+from defect_detect.data.predictions import canonical_order
 from defect_detect.errors import ConfigError, Fault, PredictionsError
 from defect_detect.evaluation.judged import Evaluation, Matching, Rule
 from defect_detect.tables import Bools, Dataset, Defects, Floats, Ints, Predictions
@@ -63,7 +64,7 @@ def evaluate(truth: Dataset, predictions: Predictions, rule: Rule | None = None)
     """
     rule = rule or Rule()
     check(rule)
-    ordered = _canonical(predictions)
+    ordered = canonical_order(predictions)
     pairs, order = overlapping(truth, ordered, rule.geometry), content_order(truth.defects, ordered)
     any_class = Rule(iou=rule.iou, class_aware=False, geometry=rule.geometry)
     by_class = Rule(iou=rule.iou, class_aware=True, geometry=rule.geometry)
@@ -196,11 +197,6 @@ def _mask_overlap(truth: Dataset, predictions: Predictions, pairs: Pairs) -> Pai
         overlap[rows] = table[my_row, other_row]
     filled = Pairs(prediction=pairs.prediction, defect=pairs.defect, overlap=overlap)
     return filled.take(overlap > 0)
-
-
-def _canonical(predictions: Predictions) -> Predictions:
-    order = np.lexsort((predictions.label, *predictions.box.T[::-1], -predictions.score, predictions.image))
-    return predictions.take(order)
 
 
 def content_order(defects: Defects, predictions: Predictions) -> tuple[Ints, Ints]:

@@ -42,6 +42,25 @@ def ratio(count: Floats, of: Floats) -> Floats:
     return result
 
 
+FEW_SEEDS = 3
+"""Fewer seeds don't speak of the framework, only of the models that were trained."""
+
+
+def over_seeds(values: Floats, rng: np.random.Generator) -> Floats:
+    """(B, ...) the mean over seeds of resampled `values` (S, B, ...); from 3 seeds on, seeds are drawn too.
+
+    S draws of S seeds vary too little by the factor (S - 1) / S, so their part is widened by its root.
+    """
+    mean: Floats = values.mean(axis=0)
+    seeds, resamples = values.shape[:2]
+    if seeds < FEW_SEEDS:
+        return mean
+    often = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples).T / seeds
+    drawn = (values * often.reshape(seeds, resamples, *[1] * (values.ndim - 2))).sum(axis=0)
+    widened: Floats = mean + np.sqrt(seeds / (seeds - 1)) * (drawn - mean)
+    return widened
+
+
 def percentile(values: Floats, units: int) -> Interval | None:
     """The percentile interval of resampled values; None where there are too few to say."""
     known = values[~np.isnan(values)]
@@ -60,7 +79,7 @@ def rate_interval(values: Floats, count: Floats, of: Floats, *, bounded: bool = 
     units = int((of > 0).sum())
     if units == 0:
         return None
-    drawn = percentile(values, units)
+    drawn = percentile(np.clip(values, 0, 1 if bounded else None), units)
     total, n = float(count.sum()), float(of.sum())
     extreme = total == 0 or (bounded and total == n)
     if drawn is not None and not extreme and units >= FEW_UNITS and drawn.low < drawn.high:

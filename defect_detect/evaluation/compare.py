@@ -1,0 +1,201 @@
+"""The comparison: contenders in, figures, tests and a verdict out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from defect_detect.errors import ConfigError, DatasetError, Fault
+from defect_detect.evaluation import agreement, contract, verdict
+from defect_detect.evaluation.average_precision import average_precision, mean_of
+from defect_detect.evaluation.comparison import (
+    AveragePrecision,
+    Comparison,
+    Curve,
+    DatasetFacts,
+    Detector,
+    Froc,
+    Protocol,
+)
+from defect_detect.evaluation.entrant import Draws, Entrant, enter
+from defect_detect.evaluation.figures import figures, operating_point, sliced, tally_of
+from defect_detect.evaluation.froc import froc
+from defect_detect.evaluation.froc_resampling import froc_score
+from defect_detect.evaluation.judged import Contender, Judged, Rule
+from defect_detect.evaluation.localization import localization
+from defect_detect.evaluation.measured import measured
+from defect_detect.evaluation.operating import Policy
+from defect_detect.evaluation.pairs import pairs
+from defect_detect.evaluation.rank_stability import rank_stability
+from defect_detect.evaluation.reasons import FALSE_ALARMS, REASONS
+from defect_detect.evaluation.resampling import draw, over_seeds, percentile
+from defect_detect.evaluation.units import units
+from defect_detect.evaluation.warn import warnings
+from defect_detect.tables import Floats
+
+RESAMPLES = 2000
+WIDEST_BUDGET = 8.0
+
+
+def compare(
+    contenders: Sequence[Contender],
+    *,
+    policy: Policy,
+    rule: Rule | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    facts: DatasetFacts,
+    versions: Mapping[str, str],
+    allow: bool = False,
+) -> tuple[Comparison, tuple[Judged, ...]]:
+    """Judge the contenders on test, each at the threshold that the policy chooses on validation.
+
+    Raises:
+        ConfigError: a policy that needs validation, and a contender without predictions on it.
+        DatasetError: test has no defect that counts.
+        NotComparable: they were not measured alike, and `allow` is not set.
+    """
+    rule = rule or Rule()
+    _check(contenders, policy, resamples)
+    allowed = contract.check(contenders, allow=allow)
+    draws = _draws(contenders, seed, resamples)
+    entrants = [enter(contender, policy, draws) for contender in contenders]
+    budget = _budget(policy, entrants)
+    field = {entrant.name: entrant.judged for entrant in entrants}
+    detectors = [_detector(entrant, policy, draws) for entrant in entrants]
+    by_name = {detector.name: detector for detector in detectors}
+    found = [
+        msgspec.structs.replace(pair, sentence=verdict.sentence(pair, by_name, policy))
+        for pair in pairs(entrants, draws, budget, "fppi" if policy.kind == "recall" else "fn_rate")
+    ]
+    comparison = Comparison(
+        verdict=verdict.verdict(detectors, found, policy, allowed),
+        warnings=warnings(entrants, policy, allowed),
+        dataset=facts,
+        protocol=Protocol(
+            policy=policy.text, iou=rule.iou, class_aware=True, resamples=resamples, seed=seed, budget=budget,
+            versions=dict(versions),
+        ),
+        detectors=detectors,
+        pairs=found,
+        agreement=agreement.agreement(field),
+        rank_stability=rank_stability(entrants),
+        suspects=agreement.suspects(field),
+    )  # fmt: skip
+    return comparison, tuple(one for entrant in entrants for one in entrant.judged)
+
+
+def _check(contenders: Sequence[Contender], policy: Policy, resamples: int) -> None:
+    faults: list[Fault | str] = []
+    if not contenders:
+        raise ConfigError(Fault(where="detectors", expected="at least one", found="none"))
+    if resamples < 1:
+        faults.append(Fault(where="resamples", expected="at least 1", found=str(resamples)))
+    names = [contender.name for contender in contenders]
+    if len(set(names)) < len(names):
+        faults.append(Fault(where="detectors", expected="each under a name of its own", found=", ".join(names)))
+    faults += [
+        Fault(where=contender.name, expected=f"predictions on val, on which {policy.text} chooses the threshold",
+              found="predictions on test only",
+              fix=f"Give --predictions {contender.name}:val=FILE too, or fix the score with --policy score=0.5.")
+        for contender in contenders
+        if policy.kind != "score" and any(run.validation is None for run in contender.runs)
+    ]  # fmt: skip
+    if faults:
+        raise ConfigError(*faults)
+    truth = contenders[0].runs[0].test.truth
+    if not truth.defects.counts.any():
+        raise DatasetError(
+            Fault(where=f"the {truth.split} split", expected="at least one defect that counts", found="none",
+                  fix="Without defects there is nothing to miss.")
+        )  # fmt: skip
+
+
+def _draws(contenders: Sequence[Contender], seed: int, resamples: int) -> Draws:
+    run = contenders[0].runs[0]
+    test = draw(np.random.default_rng([seed, 0]), len(units(run.test.truth)), resamples)
+    validation = None
+    if run.validation is not None:
+        validation = draw(np.random.default_rng([seed, 1]), len(units(run.validation.truth)), resamples)
+    return Draws(seed=seed, test=test, validation=validation)
+
+
+def _budget(policy: Policy, entrants: Sequence[Entrant]) -> float:
+    """The FPPI at which budgets are matched: the policy's, else the highest among the detectors."""
+    if policy.kind == "fppi" and policy.value > 0:
+        return policy.value
+    images = int(entrants[0].of[:, 5].sum())
+    return float(np.clip(max(entrant.rate("fppi") for entrant in entrants), 1 / images, WIDEST_BUDGET))
+
+
+def _detector(entrant: Entrant, policy: Policy, draws: Draws) -> Detector:
+    manifest = entrant.contender.runs[0].manifest
+    seen = contract.unchecked([entrant.contender])
+    truth = entrant.test[0].evaluation.truth
+    masks = truth.has_masks and all(
+        run.test.predictions.region is not None and (run.manifest is None or run.manifest.masks != "boxes")
+        for run in entrant.contender.runs
+    )
+    return Detector(
+        name=entrant.name,
+        framework=manifest.framework if manifest else None,
+        model=manifest.model if manifest else None,
+        family=manifest.family if manifest else None,
+        seeds=[run.seed for run in entrant.contender.runs],
+        operating_point=operating_point(entrant, policy),
+        test=figures(entrant),
+        froc=_froc(entrant, draws),
+        box_ap=_ap(entrant, "box"),
+        mask_ap=_ap(entrant, "mask") if masks else None,
+        localization=localization(entrant.judged),
+        miss_reasons=tally_of(REASONS, [name for one in entrant.judged for name in one.reason.tolist()]),
+        false_alarm_reasons=tally_of(FALSE_ALARMS, [name for one in entrant.judged for name in one.outcome.tolist()]),
+        slices=sliced(entrant, draws),
+        under_trained=entrant.under_trained,
+        measured=measured(entrant.contender),
+        notes=[*seen.values(), *_capped(entrant)],
+    )
+
+
+def _ap(entrant: Entrant, shape: str) -> AveragePrecision:
+    return mean_of([
+        average_precision(run.test.truth, run.test.predictions, shape) for run in entrant.contender.runs
+    ])  # fmt: skip
+
+
+def _froc(entrant: Entrant, draws: Draws) -> Froc:
+    """The mean of the seeds' curves at every FPPI where one of them rises."""
+    curves = [froc(run.test) for run in entrant.contender.runs]
+    grid = np.unique(np.concatenate([one.curve.fppi for one in curves]))
+    recall = np.mean([_read(one.curve, grid) for one in curves], axis=0)
+    drawn = np.stack([froc_score(table, draws.test) for table in entrant.test])
+    score = over_seeds(drawn, draws.of_seeds(entrant.name))
+    first = curves[0]
+    return Froc(
+        curve=Curve(fppi=grid.tolist(), recall=recall.tolist()) if len(curves) > 1 else first.curve,
+        recall_at={
+            point: float(np.mean([one.recall_at[point] for one in curves])) for point in first.recall_at
+        },
+        score=float(np.mean([one.score for one in curves])),
+        score_interval=percentile(score, int((entrant.of[:, 0] > 0).sum())),
+        lamr=float(np.mean([one.lamr for one in curves])),
+        lamr_class_mean=float(np.mean([one.lamr_class_mean for one in curves])),
+    )  # fmt: skip
+
+
+def _read(curve: Curve, fppi: Floats) -> Floats:
+    recall: Floats = np.array(curve.recall)[np.searchsorted(curve.fppi, fppi, side="right") - 1]
+    return recall
+
+
+def _capped(entrant: Entrant) -> list[str]:
+    notes = []
+    for run in entrant.contender.runs:
+        if run.manifest is None or not len(run.test.predictions):
+            continue
+        full = int((np.bincount(run.test.predictions.image) >= run.manifest.max_detections).sum())
+        if full:
+            notes.append(f"{full} images hold as many predictions as the cap of {run.manifest.max_detections} allows")
+    return list(dict.fromkeys(notes))

@@ -1,0 +1,159 @@
+"""A contender with everything that its figures, pairs and slices are made from."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from defect_detect.errors import NotMeasurable, Unreachable
+from defect_detect.evaluation.judged import Contender, Judged
+from defect_detect.evaluation.missed import FIGURES, Scored, opportunities, scored, tally
+from defect_detect.evaluation.operating import Policy, choose, threshold_of
+from defect_detect.evaluation.reasons import judge
+from defect_detect.evaluation.resampling import over_seeds, ratio, weighted
+from defect_detect.tables import Column, Floats, Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draws:
+    """Resamples of the sampling units, the same for all contenders.
+
+    test, validation  (B, U) uint16, how often each unit is drawn; validation None: nothing was predicted on it
+    """
+
+    seed: int
+    test: Column
+    validation: Column | None
+
+    def of_seeds(self, name: str) -> np.random.Generator:
+        """The generator that draws this contender's seeds, whatever its place among the contenders."""
+        return np.random.default_rng([self.seed, zlib.crc32(name.encode())])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrant:
+    """A contender at its operating point.
+
+    status     ok | fixed | unreachable | not_measurable
+    measured   whether there are figures: an unreachable budget counts as all missed, an unreachable recall as n/a
+    threshold  one for each seed; inf where there is none
+    count, of  (S, U, 7) and (U, 7): FIGURES per seed and unit
+    frozen     (B, 7) resampled rates, the thresholds staying
+    anew       (B, 7) resampled rates, the thresholds chosen anew; None for a fixed score
+    """
+
+    contender: Contender
+    status: str
+    measured: bool
+    threshold: tuple[float, ...]
+    why: tuple[str, ...]
+    test: tuple[Scored, ...]
+    validation: tuple[Scored, ...]
+    count: Ints
+    of: Ints
+    frozen: Floats
+    anew: Floats | None
+    judged: tuple[Judged, ...]
+
+    @property
+    def name(self) -> str:
+        """The contender's."""
+        return self.contender.name
+
+    @property
+    def seeds(self) -> int:
+        """How many trained models stand behind it."""
+        return len(self.test)
+
+    @property
+    def under_trained(self) -> bool:
+        """Whether any of its models was still improving when training ended."""
+        return any(run.manifest is not None and run.manifest.under_trained for run in self.contender.runs)
+
+    @property
+    def drawn(self) -> Floats:
+        """The resampled rates that the verdict uses."""
+        return self.frozen if self.anew is None else self.anew
+
+    def rate(self, figure: str) -> float:
+        """The mean over seeds of one of FIGURES; NaN where there is nothing to count."""
+        column = FIGURES.index(figure)
+        of = int(self.of[:, column].sum())
+        return float(self.count[:, :, column].sum()) / (of * self.seeds) if of else float("nan")
+
+    def per_unit(self, figure: str) -> tuple[Floats, Floats]:
+        """(U,) mean count over seeds and (U,) denominator."""
+        column = FIGURES.index(figure)
+        return self.count[:, :, column].mean(axis=0), self.of[:, column].astype(float)
+
+
+def enter(contender: Contender, policy: Policy, draws: Draws) -> Entrant:
+    """Choose the contender's thresholds and count what it misses, as it is and in every resample."""
+    test = tuple(scored(run.test) for run in contender.runs)
+    validation = tuple(scored(run.validation) for run in contender.runs if run.validation is not None)
+    thresholds, statuses, why = _thresholds(policy, contender, validation)
+    labels = len(test[0].evaluation.truth.categories)
+    vectors = [np.full(labels, value) for value in thresholds]
+    of = opportunities(test[0])
+    count = np.stack([tally(table, vector) for table, vector in zip(test, vectors, strict=True)])
+    below = weighted(draws.test, of)
+    frozen = ratio(np.stack([weighted(draws.test, one) for one in count]), below)
+    anew = None
+    if policy.kind != "score" and draws.validation is not None:
+        anew = np.stack([
+            _anew(policy, on, table, draws, labels) for on, table in zip(validation, test, strict=True)
+        ])  # fmt: skip
+        anew = over_seeds(ratio(anew, below), draws.of_seeds(contender.name))
+    worst = next((s for s in ("not_measurable", "unreachable") if s in statuses), statuses[0])
+    return Entrant(
+        contender=contender,
+        status=worst,
+        measured=worst != "not_measurable" and (worst != "unreachable" or policy.kind in ("fppi", "overkill")),
+        threshold=tuple(thresholds),
+        why=tuple(why),
+        test=test,
+        validation=validation,
+        count=count,
+        of=of,
+        frozen=over_seeds(frozen, draws.of_seeds(contender.name)),
+        anew=anew,
+        judged=tuple(
+            judge(contender.name, run.seed, run.test, vector)
+            for run, vector in zip(contender.runs, vectors, strict=True)
+        ),
+    )
+
+
+def _thresholds(
+    policy: Policy, contender: Contender, validation: tuple[Scored, ...]
+) -> tuple[list[float], list[str], list[str]]:
+    if policy.kind == "score":
+        return [policy.value] * len(contender.runs), ["fixed"], []
+    thresholds, statuses, why = [], [], []
+    for table in validation:
+        try:
+            thresholds.append(threshold_of(policy, table))
+            statuses.append("ok")
+        except Unreachable as error:
+            thresholds.append(np.inf)
+            statuses.append("not_measurable" if isinstance(error, NotMeasurable) else "unreachable")
+            why.append(str(error))
+    return thresholds, statuses, why
+
+
+def _anew(policy: Policy, on: Scored, test: Scored, draws: Draws, labels: int) -> Floats:
+    """(B, 7) the resampled counts on test, at the threshold that each resample of validation chooses."""
+    if draws.validation is None:  # pragma: no cover - checked by the caller
+        raise ValueError("no validation was drawn")
+    chosen = choose(policy, on, draws.validation)
+    if policy.kind in ("recall", "f1"):
+        # A resample in which the aim can't be met comes as close to it as the scores allow.
+        chosen = np.where(np.isfinite(chosen), chosen, on.evaluation.predictions.score.min(initial=np.inf))
+    result = np.zeros((len(chosen), len(FIGURES)))
+    values, which = np.unique(chosen, return_inverse=True)
+    for place, value in enumerate(values):
+        rows = np.flatnonzero(which == place)
+        result[rows] = weighted(draws.test[rows], tally(test, np.full(labels, value)))
+    return result

@@ -1,0 +1,182 @@
+"""Two detectors on the same defects: differences, their intervals and tests, and who misses fewer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import msgspec
+import numpy as np
+
+from defect_detect.evaluation.agreement import mostly_missed
+from defect_detect.evaluation.comparison import Difference, Interval, Pair
+from defect_detect.evaluation.entrant import Draws, Entrant
+from defect_detect.evaluation.froc_resampling import partial_area
+from defect_detect.evaluation.localization import touched_iou
+from defect_detect.evaluation.missed import FIGURES
+from defect_detect.evaluation.resampling import (
+    FEW_UNITS,
+    mean_bound,
+    over_seeds,
+    percentile,
+    ratio,
+    share_bound,
+    weighted,
+)
+from defect_detect.evaluation.statistics import ALPHA, holm, mcnemar, needed, sign_flip, smallest_detectable
+from defect_detect.tables import Floats
+
+
+def pairs(entrants: Sequence[Entrant], draws: Draws, budget: float, endpoint: str) -> list[Pair]:
+    """Every pair, in the order of the entrants; p adjusted by Holm over those that can get a verdict.
+
+    `endpoint` is the figure that is tested: `fn_rate`, or `fppi` where the policy fixes the recall.
+    """
+    areas = {entrant.name: _partial(entrant, draws, budget) for entrant in entrants}
+    found = [_pair(a, b, draws, areas, endpoint) for a, b in combinations(entrants, 2)]
+    tested = [getattr(pair, endpoint) for pair in found]
+    adjusted = holm([
+        None if pair.outcome == "no_verdict" else told.p for pair, told in zip(found, tested, strict=True)
+    ])  # fmt: skip
+    return [_decided(pair, endpoint, p) for pair, p in zip(found, adjusted, strict=True)]
+
+
+def _pair(a: Entrant, b: Entrant, draws: Draws, areas: dict[str, tuple[float, Floats]], endpoint: str) -> Pair:
+    missed_a, missed_b = mostly_missed(a.judged), mostly_missed(b.judged)
+    only_a, only_b = int((~missed_a & missed_b).sum()), int((missed_a & ~missed_b).sum())
+    measured = a.measured and b.measured
+    verdict = measured and not (a.under_trained or b.under_trained)
+    fn_rate, fppi = (_difference(a, b, name, draws.seed, tested=name == endpoint) for name in ("fn_rate", "fppi"))
+    (area_a, drawn_a), (area_b, drawn_b) = areas[a.name], areas[b.name]
+    common, localization = _localization(a, b, draws)
+    error = float(np.nanstd(_drawn(a, b, "fn_rate")))
+    nothing = Difference(value=None, interval=None)
+    return Pair(
+        a=a.name,
+        b=b.name,
+        fn_rate=fn_rate if measured else nothing,
+        mcnemar_p=mcnemar(only_b, only_a) if measured else None,
+        fppi=fppi if measured else nothing,
+        partial_froc=Difference(value=_known(area_a - area_b), interval=percentile(drawn_a - drawn_b, _units(a))),
+        matched_budget=False,
+        outcome="indistinguishable" if verdict else "no_verdict",
+        both_found=int((~missed_a & ~missed_b).sum()),
+        only_a_found=only_a,
+        only_b_found=only_b,
+        both_missed=int((missed_a & missed_b).sum()),
+        common_hits=common,
+        localization=localization,
+        smallest_detectable=smallest_detectable(error) if measured else None,
+        defects_needed=needed(error, int(a.of[:, 0].sum())) if measured else None,
+        sentence="",
+    )
+
+
+def _decided(pair: Pair, endpoint: str, p_holm: float | None) -> Pair:
+    """The pair with its adjusted p and what follows from it."""
+    told: Difference = getattr(pair, endpoint)
+    adjusted = msgspec.structs.replace(told, p_holm=p_holm)
+    pair = msgspec.structs.replace(pair, **{endpoint: adjusted})
+    against = pair.fppi if endpoint == "fn_rate" else pair.fn_rate
+    better = "b" if told.value is not None and told.value > 0 else "a"
+    matched = not _higher(against, better) or _agrees(pair.partial_froc, better)
+    outcome = better if pair.outcome != "no_verdict" and shown(adjusted) and matched else pair.outcome
+    return msgspec.structs.replace(pair, matched_budget=matched, outcome=outcome)
+
+
+def shown(difference: Difference) -> bool:
+    """Whether the adjusted test and the interval both say that there is a difference."""
+    interval = difference.interval
+    tested = difference.p_holm is not None and difference.p_holm < ALPHA
+    return tested and interval is not None and (interval.low > 0 or interval.high < 0)
+
+
+def _higher(difference: Difference, who: str) -> bool:
+    """Whether the figure of `who` (a or b) is shown to be higher than the other's."""
+    if difference.interval is None:
+        return False
+    return difference.interval.low > 0 if who == "a" else difference.interval.high < 0
+
+
+def _agrees(partial: Difference, who: str) -> bool:
+    """Whether the area under the beginning of FROC is shown to be larger for `who`."""
+    return _higher(partial, who)
+
+
+def _difference(a: Entrant, b: Entrant, figure: str, seed: int, *, tested: bool) -> Difference:
+    value = _known(a.rate(figure) - b.rate(figure))
+    (count_a, of), (count_b, _) = a.per_unit(figure), b.per_unit(figure)
+    # The budget that a verdict leans on is that of the thresholds in use, so its difference is held at them:
+    # chosen anew, it would vary more, and a real excess would be shown less often.
+    drawn = _drawn(a, b, figure) if figure == "fn_rate" else _frozen(a, b, figure)
+    return Difference(
+        value=value,
+        interval=_interval(drawn, count_a, count_b, of, bounded=figure == "fn_rate"),
+        p=sign_flip(count_a - count_b, seed=seed) if tested and value is not None else None,
+    )
+
+
+def _drawn(a: Entrant, b: Entrant, figure: str) -> Floats:
+    column = FIGURES.index(figure)
+    return a.drawn[:, column] - b.drawn[:, column]
+
+
+def _frozen(a: Entrant, b: Entrant, figure: str) -> Floats:
+    column = FIGURES.index(figure)
+    return a.frozen[:, column] - b.frozen[:, column]
+
+
+def _interval(drawn: Floats, a: Floats, b: Floats, of: Floats, *, bounded: bool) -> Interval | None:
+    """The bootstrap's interval; few units or counts of zero or all: joined with one made of exact bounds.
+
+    That one is the 'square and add' of Newcombe 1998, taking the two as independent, which is wider.
+    """
+    units = int((of > 0).sum())
+    interval = percentile(drawn, units)
+    if interval is None:
+        return None
+    extreme = any(one.sum() == 0 or (bounded and one.sum() == of.sum()) for one in (a, b))
+    if units >= FEW_UNITS and not extreme and interval.low < interval.high:
+        return interval
+    bound = share_bound if bounded else mean_bound
+    of_a, of_b = bound(a, of), bound(b, of)
+    rate_a, rate_b = a.sum() / of.sum(), b.sum() / of.sum()
+    low = rate_a - rate_b - np.hypot(rate_a - of_a.low, of_b.high - rate_b)
+    high = rate_a - rate_b + np.hypot(of_a.high - rate_a, rate_b - of_b.low)
+    return Interval(
+        low=float(min(low, interval.low)), high=float(max(high, interval.high)), method="exact bounds, square and add"
+    )
+
+
+def _partial(entrant: Entrant, draws: Draws, budget: float) -> tuple[float, Floats]:
+    """Mean recall over FPPI up to the budget, as it is and (B,) resampled."""
+    one = np.ones((1, draws.test.shape[1]), np.int64)
+    value = float(np.mean([partial_area(table, budget, one)[0] for table in entrant.test]))
+    drawn = np.stack([partial_area(table, budget, draws.test) for table in entrant.test])
+    return value, over_seeds(drawn, draws.of_seeds(entrant.name))
+
+
+def _localization(a: Entrant, b: Entrant, draws: Draws) -> tuple[int, Difference]:
+    """How many defects both found at IoU 0.1, and the IoU of a less that of b on them."""
+    difference = touched_iou(a.judged) - touched_iou(b.judged)
+    truth, groups = a.test[0].evaluation.truth, a.test[0].units
+    rows = np.flatnonzero(truth.defects.counts & ~np.isnan(difference))
+    if len(rows) == 0 or not (a.measured and b.measured):
+        return 0, Difference(value=None, interval=None)
+    unit = groups.of_image[truth.defects.image[rows]]
+    total = np.bincount(unit, weights=difference[rows], minlength=len(groups)).astype(float)
+    of = np.bincount(unit, minlength=len(groups)).astype(float)
+    drawn = ratio(weighted(draws.test, total), weighted(draws.test, of))
+    return len(rows), Difference(
+        value=float(difference[rows].mean()),
+        interval=percentile(drawn, int((of > 0).sum())),
+        p=sign_flip(total, seed=draws.seed),
+    )
+
+
+def _units(entrant: Entrant) -> int:
+    return int((entrant.of[:, 0] > 0).sum())
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
