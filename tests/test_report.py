@@ -1,6 +1,7 @@
 """What a comparison leaves for people: every rate with its denominator, nothing from data run, the same bytes."""
 
 import csv
+import dataclasses
 import io
 import re
 from pathlib import Path
@@ -14,10 +15,11 @@ from PIL import Image
 from rich.console import Console
 
 from defect_detect.evaluation import comparison as values
-from defect_detect.evaluation import missed
-from defect_detect.evaluation.froc import froc
-from defect_detect.evaluation.judged import Judged
+from defect_detect.evaluation import reasons
+from defect_detect.evaluation.compare import compare
+from defect_detect.evaluation.judged import Contender, Judged, Run
 from defect_detect.evaluation.matching import evaluate
+from defect_detect.evaluation.operating import parse_policy
 from defect_detect.report import charts, gallery, ledger_csv, markdown, misses, page, palette, panels, wording
 from defect_detect.report.costs import amount, costs
 from defect_detect.report.terminal import print_comparison
@@ -28,9 +30,9 @@ HOSTILE = "<script>alert(1)</script>|=cmd"
 NAMES = ("yolo26n", "ssdlite", HOSTILE)
 
 
-def surface(root: Path, *, pictures: int = 12, hostile: bool = True) -> Dataset:
+def surface(root: Path, *, pictures: int = 24, hostile: bool = True, seed: int = 7) -> Dataset:
     """Grey plates with dark blots; every third one without."""
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(seed)
     classes = ("scratch", HOSTILE if hostile else "pit", "stain")
     image, label, box, files = [], [], [], []
     for n in range(pictures):
@@ -97,113 +99,40 @@ def said(truth: Dataset, *, seed: int, skill: float) -> Predictions:
 
 
 def judge(truth: Dataset, name: str, *, seed: int, skill: float, threshold: float) -> Judged:
-    """A stand-in for the judge: real matching, reasons as far as the pictures need them."""
-    evaluation = evaluate(truth, said(truth, seed=seed, skill=skill))
-    matching = evaluation.matching
-    found = matching.found_at >= threshold
-    other = np.where(evaluation.any_class.found_at >= threshold, "misclassified", "unseen")
-    reason = np.where(np.isfinite(matching.found_at), "below_threshold", other)
-    return Judged(
-        name=name,
-        seed=seed,
-        evaluation=evaluation,
-        threshold=np.full(len(truth.categories), threshold),
-        found=found,
-        reason=np.where(found, "", reason),
-        candidate=matching.prediction_of,
-        outcome=np.where(matching.defect_of >= 0, "hit", "background"),
-    )
+    """One run at a threshold of its own."""
+    return reasons.judge(name, seed, evaluate(truth, said(truth, seed=seed, skill=skill)), np.full(3, threshold))
 
 
-def _estimate(rate: values.Rate, *, counted: bool = False) -> values.Estimate:
-    p = rate.value or 0.0
-    half = 1.96 * max(float(np.sqrt(p * (1 if counted else 1 - p) / max(rate.of, 1))), 0.01)
-    found = values.Interval(low=max(p - half, 0), high=p + half if counted else min(p + half, 1), method="bootstrap")
-    return values.Estimate(rate=rate, this_threshold=found, this_policy=found)
+def contender(name: str, truth: Dataset, validation: Dataset, *, skill: float, seeds: int = 1) -> Contender:
+    """Its predictions on both splits."""
+    runs = [
+        Run(
+            seed=n,
+            test=evaluate(truth, said(truth, seed=n + round(100 * skill), skill=skill)),
+            validation=evaluate(validation, said(validation, seed=n + 7, skill=skill)),
+            manifest=None,
+        )
+        for n in range(seeds)
+    ]
+    return Contender(name=name, runs=tuple(runs))
 
 
-def _detector(judged: Judged, *, under_trained: bool) -> values.Detector:
-    evaluation, truth = judged.evaluation, judged.evaluation.truth
-    rates = missed.rates(missed.scored(evaluation), judged.threshold)
-    figures = values.Figures(**{k: _estimate(v, counted=k.startswith("fppi")) for k, v in rates.items()})
-    slices = []
-    for by, column in (("class", truth.defects.label), ("size", np.digitize(truth.defects.area, (150, 400)))):
-        texts = [c.name for c in truth.categories] if by == "class" else ["small", "medium", "large"]
-        slices += [
-            values.Slice(
-                by=by, value=texts[k],
-                fn_rate=_estimate(values.Rate(count=int((~judged.found & (column == k)).sum()),
-                                              of=int((column == k).sum()))),
-            )
-            for k in np.unique(column)
-        ]  # fmt: skip
-    reasons, counts = np.unique(judged.reason[~judged.found], return_counts=True)
-    overlap = evaluation.matching.iou[judged.found]
-    return values.Detector(
-        name=judged.name, framework="torchvision", model="m", family="f", seeds=[judged.seed],
-        operating_point=values.OperatingPoint(
-            policy="fppi<=0.1", status="ok", thresholds=[float(judged.threshold[0])], censored=False, notes=[],
-            validation=figures),
-        test=figures, froc=froc(evaluation),
-        box_ap=values.AveragePrecision(ap=0.41, ap50=0.702, ap75=0.4, ap_small=None, ap_medium=0.5, ap_large=0.6,
-                                       ar1=0.3, ar10=0.5, ar100=0.5),
-        mask_ap=None,
-        localization=values.Localization(
-            hits=len(overlap), iou_mean=float(overlap.mean()), iou_median=float(np.median(overlap)), iou_p05=0.5,
-            share_075=values.Rate(count=int((overlap > 0.75).sum()), of=len(overlap)), centre_offset_px=1.2,
-            centre_offset_relative=0.06, width_ratio=1.01, height_ratio=0.98, mask_iou_mean=None),
-        miss_reasons=dict(zip(reasons.tolist(), counts.tolist(), strict=True)),
-        false_alarm_reasons={"background": 5, "duplicate": 2}, slices=slices, under_trained=under_trained,
-        measured={"input size": "long side 320", "epochs": 60, "initial weights": "none"}, notes=[],
-    )  # fmt: skip
-
-
-def compared(judged: list[Judged], truth: Dataset) -> values.Comparison:
-    """A stand-in for `compare`: counts are the judges', intervals made up."""
-    names = [one.name for one in judged]
-    who: dict[tuple[str, ...], int] = {}
-    for row in range(len(truth.defects)):
-        key = tuple(one.name for one in judged if not one.found[row])
-        who[key] = who.get(key, 0) + 1
-    pairs = []
-    for n, a in enumerate(judged):
-        for b in judged[n + 1 :]:
-            d = float((~a.found).mean() - (~b.found).mean())
-            span = values.Interval(low=d - 0.05, high=d + 0.05, method="bootstrap")
-            flat = values.Difference(value=0.01, interval=values.Interval(low=-0.02, high=0.04, method="bootstrap"))
-            pairs.append(
-                values.Pair(
-                    a=a.name, b=b.name, fn_rate=values.Difference(value=d, interval=span, p=0.01, p_holm=0.02),
-                    mcnemar_p=0.004, fppi=flat, partial_froc=flat, matched_budget=True, outcome="b",
-                    both_found=int((a.found & b.found).sum()), only_a_found=int((a.found & ~b.found).sum()),
-                    only_b_found=int((~a.found & b.found).sum()), both_missed=int((~a.found & ~b.found).sum()),
-                    common_hits=12, localization=flat, smallest_detectable=0.06, defects_needed=900,
-                    sentence=f"{b.name} misses fewer defects than {a.name}.",
-                )
-            )  # fmt: skip
-    splits = {"train": 40, "val": 12, "test": len(truth.images)}
+def compared(
+    contenders: list[Contender], truth: Dataset, policy: str = "fppi<=0.5"
+) -> tuple[values.Comparison, tuple[Judged, ...]]:
+    """The real comparison, with few resamples."""
+    splits = {"val": 12, "test": len(truth.images)}
     free = int(truth.defect_free.sum())
-    return values.Comparison(
-        verdict=f"Of these trained models, {names[0]} misses the fewest defects: {int((~judged[0].found).sum())} of "
-        f"{len(truth.defects)} at the same number of false alarms.",
-        warnings=["The budget of 0.1 FPPI on 12 validation images is about one false alarm: the threshold is rough."],
-        dataset=values.DatasetFacts(
-            name="plates", fingerprints={"test": truth.fingerprint}, categories=[c.name for c in truth.categories],
-            images=splits, units=splits, defective={"test": len(truth.images) - free}, defect_free={"test": free},
-            defects={"test": len(truth.defects)}, masks=truth.has_masks, quarantined={"no picture": 2},
-            scale=truth.scale, unit=truth.unit),
-        protocol=values.Protocol(policy="fppi<=0.1", iou=0.5, class_aware=True, resamples=2000, seed=0, budget=0.1,
-                                 versions={"python": "3.11.2", "defect_detect": "0.1.0"}),
-        detectors=[_detector(one, under_trained=n == 1) for n, one in enumerate(judged)], pairs=pairs,
-        agreement=values.Agreement(
-            of=len(truth.defects),
-            subsets=[values.Subset(missed_by=list(key), count=n) for key, n in who.items()],
-            union_fn_rate=values.Rate(count=who.get(tuple(names), 0), of=len(truth.defects)),
-            union_fppi=values.Rate(count=4, of=len(truth.images))),
-        rank_stability={"IoU 0.1": names, "IoU 0.5": names[::-1]},
-        suspects=values.Suspects(missed_by_all=[], alarmed_by_all=[
-            values.Place(image=truth.images.file[0], box=[10.0, 10.0, 40.0, 30.0], category=truth.categories[0].name)]),
+    facts = values.DatasetFacts(
+        name=f"plates {HOSTILE}", fingerprints={"test": truth.fingerprint},
+        categories=[c.name for c in truth.categories], images=splits, units=splits,
+        defective={"test": len(truth.images) - free}, defect_free={"test": free},
+        defects={"test": len(truth.defects)}, masks=truth.has_masks, quarantined={"test": 2}, scale=truth.scale,
+        unit=truth.unit,
     )  # fmt: skip
+    return compare(
+        contenders, policy=parse_policy(policy), resamples=60, facts=facts, versions={"python": "3.11.2"}, allow=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -212,14 +141,29 @@ def truth(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def judged(truth):
-    skills = zip(NAMES, (0.5, 0.1, 0.3), (0.35, 0.4, 0.3), strict=True)
-    return [judge(truth, name, seed=n, skill=s, threshold=t) for n, (name, s, t) in enumerate(skills)]
+def validation(tmp_path_factory):
+    return dataclasses.replace(surface(tmp_path_factory.mktemp("more"), seed=8), split="val", fingerprint="e" * 64)
 
 
 @pytest.fixture(scope="module")
-def comparison(judged, truth):
-    return compared(judged, truth)
+def both(truth, validation):
+    field = [contender(n, truth, validation, skill=s) for n, s in zip(NAMES, (0.5, 0.1, 0.3), strict=True)]
+    comparison, judged = compared(field, truth)
+    # A manifest would say so; without one nobody is under-trained.
+    worse = msgspec.structs.replace(comparison.detectors[1], under_trained=True)
+    detectors = [comparison.detectors[0], worse, comparison.detectors[2]]
+    warnings = [*comparison.warnings, f"A warning about {HOSTILE}."]
+    return msgspec.structs.replace(comparison, detectors=detectors, warnings=warnings), judged
+
+
+@pytest.fixture(scope="module")
+def comparison(both):
+    return both[0]
+
+
+@pytest.fixture(scope="module")
+def judged(both):
+    return both[1]
 
 
 @pytest.fixture(scope="module")
@@ -360,51 +304,53 @@ def test_a_detector_missed_a_defect_when_most_of_its_seeds_did(truth):
     assert (found == 1).sum() + (found == 2).sum() > 0
 
 
-def test_several_seeds_are_told_apart_in_the_caption(truth, comparison):
-    runs = [judge(truth, name, seed=n, skill=0.2, threshold=0.35) for name in NAMES for n in range(3)]
+def test_several_seeds_are_told_apart_in_the_caption(truth, validation):
+    field = [contender(name, truth, validation, skill=0.2, seeds=3) for name in "ab"]
+    comparison, runs = compared(field, truth)
     html = page.render(comparison, runs, truth=truth, measurements=None)
 
     assert re.search(r"missed by [23] of 3 seeds; seed 0: ", html)
+    assert "Drawn: seed 0." in html
+    assert "Counts are summed over seeds" in html
 
 
-def test_a_picture_that_cannot_be_read_costs_its_card_and_not_the_report(tmp_path):
-    truth = surface(tmp_path, hostile=False)
-    judged = [judge(truth, "a", seed=0, skill=0.0, threshold=0.4)]
+def test_a_picture_that_cannot_be_read_costs_its_card_and_not_the_report(tmp_path, validation):
+    truth = surface(tmp_path)
+    comparison, judged = compared([contender("a", truth, validation, skill=0.0)], truth)
     row = int(np.flatnonzero(~judged[0].found)[0])
     (tmp_path / truth.images.file[truth.defects.image[row]]).write_bytes(b"not a picture")
 
-    html = page.render(compared(judged, truth), judged, truth=truth, measurements=None)
+    html = page.render(comparison, judged, truth=truth, measurements=None)
 
     assert "not shown: the picture could not be read" in html
     assert 'class="card"' in html
 
 
-def test_a_silent_detector_and_an_unreachable_policy_are_said_in_words(truth):
-    base = judge(truth, "silent", seed=0, skill=0.2, threshold=0.4)
-    evaluation = evaluate(truth, Predictions.none())
-    nobody = np.full(len(truth.defects), -1)
-    silent = Judged(
-        name="silent", seed=0, evaluation=evaluation, threshold=np.full(3, np.inf),
-        reason=np.full(len(nobody), "unseen"),
-        found=np.zeros(len(nobody), bool), candidate=nobody, outcome=np.zeros(0, "<U1"),
-    )  # fmt: skip
-    found = compared([base], truth)
-    nothing = values.Curve(fppi=[], recall=[])
-    detector = msgspec.structs.replace(
-        found.detectors[0],
-        operating_point=msgspec.structs.replace(
-            found.detectors[0].operating_point, thresholds=[None], status="unreachable", validation=None
-        ),
-        froc=values.Froc(curve=nothing, recall_at={}, score=None, score_interval=None, lamr=1.0),
-        miss_reasons={},
-    )  # fmt: skip
-    comparison = msgspec.structs.replace(found, detectors=[detector])
+def test_a_silent_detector_beside_one_that_cannot_keep_the_budget(truth, validation):
+    none = Run(seed=0, test=evaluate(truth, Predictions.none()),
+               validation=evaluate(validation, Predictions.none()), manifest=None)  # fmt: skip
+    loud = [said(split, seed=1, skill=0.2) for split in (truth, validation)]
+    loud = [dataclasses.replace(one, score=np.full(len(one), 0.9)) for one in loud]
+    shouts = Run(seed=0, test=evaluate(truth, loud[0]), validation=evaluate(validation, loud[1]), manifest=None)
+    field = [Contender(name="silent", runs=(none,)), Contender(name="loud", runs=(shouts,))]
+    comparison, judged = compared(field, truth, "fppi<=0.1")
 
-    html = page.render(comparison, [silent], truth=truth, measurements=None)
+    html = page.render(comparison, judged, truth=truth, measurements=None)
 
+    everything = f"100.0\u00a0% ({len(truth.defects)}/{len(truth.defects)})"
+    assert html.count(everything) >= 2
     assert "policy unreachable" in html
     assert "nothing overlaps it at any score" in html
+    assert "(no threshold)" in html
     assert "policy unreachable" in markdown.render(comparison, measurements=None)
+
+
+def test_a_fixed_score_is_not_called_chosen(truth, validation):
+    comparison, judged = compared([contender("a", truth, validation, skill=0.3)], truth, "score=0.4")
+    html = page.render(comparison, judged, truth=truth, measurements=None)
+
+    assert "Thresholds were given" in html
+    assert 'id="pairs"' not in html
 
 
 def test_a_card_names_size_place_and_what_each_detector_made_of_it(truth, judged):
@@ -418,7 +364,8 @@ def test_a_card_names_size_place_and_what_each_detector_made_of_it(truth, judged
     assert card.file == truth.images.file[truth.defects.image[row]]
     assert [fate.found for fate in card.fates] == [bool(one.found[row]) for one in judged]
     assert card.fates[0].text.startswith("found: ")
-    assert "\u2265 0.35" in card.fates[0].text
+    limit = judged[0].threshold[truth.defects.label[row]]
+    assert f"\u2265 {limit:.2f}" in card.fates[0].text
     assert card.fates[1].text.startswith(str(judged[1].reason[row]).replace("_", " "))
     assert (card.truth.width, card.truth.height) == (width, height)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from defect_detect.evaluation.judged import Judged
+from defect_detect.evaluation.slices import severity
 from defect_detect.tables import Bools, Dataset
 
 _SEVERITY = {"critical": 0, "major": 1, "minor": 2}
@@ -49,7 +50,8 @@ def groups(judged: Sequence[Judged], truth: Dataset, *, limit: int) -> list[Grou
         if who:
             by.setdefault(who, []).append(row)
     order = sorted(by, key=lambda who: (-len(who), [names.index(name) for name in who]))
-    ranked = {who: sorted(by[who], key=lambda row: _weight(truth, row)) for who in order}
+    severities = severity(truth)
+    ranked = {who: sorted(by[who], key=lambda row: _weight(truth, row, str(severities[row]))) for who in order}
     room = dict.fromkeys(order, 0)
     left = limit
     while left > 0 and any(room[who] < len(ranked[who]) for who in order):
@@ -60,8 +62,7 @@ def groups(judged: Sequence[Judged], truth: Dataset, *, limit: int) -> list[Grou
     return [Group(missed_by=who, defects=tuple(ranked[who]), shown=tuple(ranked[who][: room[who]])) for who in order]
 
 
-def _weight(truth: Dataset, row: int) -> tuple[int, float, str, list[float]]:
+def _weight(truth: Dataset, row: int, grade: str) -> tuple[int, float, str, list[float]]:
     defects = truth.defects
-    severity = truth.categories[int(defects.label[row])].severity or ""
     file = truth.images.file[int(defects.image[row])]
-    return _SEVERITY.get(severity, 1), -float(defects.area[row]), file, defects.box[row].tolist()
+    return _SEVERITY.get(grade, 1), -float(defects.area[row]), file, defects.box[row].tolist()

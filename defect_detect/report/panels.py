@@ -10,6 +10,7 @@ import numpy as np
 from defect_detect import geometry
 from defect_detect.evaluation.comparison import Place
 from defect_detect.evaluation.judged import Judged
+from defect_detect.evaluation.slices import severity
 from defect_detect.report import gallery
 from defect_detect.report.palette import Identity
 from defect_detect.tables import Dataset, Floats, Polygons
@@ -76,7 +77,7 @@ def defect_panel(truth: Dataset, row: int, runs: Runs, looks: Mapping[str, Ident
     crop = gallery.cut(truth, image, box, boxes)
     category = truth.categories[int(defects.label[row])]
     others = np.flatnonzero((defects.image == image) & (np.arange(len(defects)) != row))
-    severity = f" ({category.severity})" if category.severity else ""
+    grade = str(severity(truth)[row])
     return Panel(
         uri=gallery.uri(crop),
         width=crop.width,
@@ -87,7 +88,7 @@ def defect_panel(truth: Dataset, row: int, runs: Runs, looks: Mapping[str, Ident
         marks=tuple(
             _mark(one.evaluation.predictions.box[p], crop, looks[one.name]) for one, p in nearest if p is not None
         ),
-        category=f"{category.name}{severity}",
+        category=f"{category.name} ({grade})" if grade else category.name,
         size=size(truth, box),
         file=truth.images.file[image],
         where=f"annotation {defects.source_id[row]}, at x {box[0]:.0f}, y {box[1]:.0f}",
