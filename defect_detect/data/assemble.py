@@ -12,6 +12,7 @@ import numpy as np
 from defect_detect.data import coco
 from defect_detect.data.annotations import Draft
 from defect_detect.data.categories import Classes
+from defect_detect.data.columns import columns
 from defect_detect.data.identity import order
 from defect_detect.data.intake import Intake
 from defect_detect.data.regions import to_coco
@@ -135,7 +136,7 @@ def _images(taken: Intake, chosen: Sequence[int], first: int) -> Images:
         size=np.array([(picture.width, picture.height) for _, picture in listed], np.int64).reshape(-1, 2),
         group=np.array([unit_of(taken, image) for image in chosen], np.str_),
         source_id=tuple(entry.source_id for entry, _ in listed),
-        attribute=coco.columns([entry.attributes for entry, _ in listed]),
+        attribute=columns([entry.attributes for entry, _ in listed]),
     )
 
 
@@ -154,7 +155,7 @@ def _defects(rows: Sequence[tuple[int, Draft]], first: int, limit: np.ndarray, *
         region=tuple(made.region for _, made in rows if made.region is not None) if regions else None,
         id=np.arange(first, first + len(rows), dtype=np.int64),
         source_id=tuple(made.source_id for _, made in rows),
-        attribute=coco.columns([made.attributes for _, made in rows]),
+        attribute=columns([made.attributes for _, made in rows]),
     )
 
 

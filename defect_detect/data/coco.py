@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 
+from defect_detect.data.columns import columns, rows
 from defect_detect.data.files import atomic_write, sha256_file
 from defect_detect.data.fingerprint import fingerprint
 from defect_detect.data.records import (
@@ -177,28 +177,11 @@ def corners(xywh: Floats, size: Column) -> Floats:
     return np.ascontiguousarray(box)
 
 
-def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
-    """Scalars by name as columns of one type: bool, int, float (absent: NaN) or str (absent: empty)."""
-    names = sorted({name for row in rows for name in row})
-    return {name: _column([row.get(name) for row in rows]) for name in names}
-
-
-def _column(values: list[Any]) -> Column:
-    kinds = {type(value) for value in values}
-    if kinds == {bool}:
-        return np.array(values, np.bool_)
-    if kinds == {int} and all(abs(value) < 2**63 for value in values):
-        return np.array(values, np.int64)
-    if kinds <= {int, float, type(None)}:
-        return np.array([np.nan if value is None else value for value in values], np.float64)
-    return np.array(["" if value is None else str(value) for value in values], np.str_)
-
-
 def _file(dataset: Dataset, origin: Origin) -> SplitFile:
     images, defects = dataset.images, dataset.defects
     xywh = np.concatenate([defects.box[:, :2], defects.box[:, 2:] - defects.box[:, :2]], axis=1)
-    image_attributes = _rows({k: v for k, v in images.attribute.items() if k != "source_file"}, len(images))
-    defect_attributes = _rows(defects.attribute, len(defects))
+    image_attributes = rows({k: v for k, v in images.attribute.items() if k != "source_file"}, len(images))
+    defect_attributes = rows(defects.attribute, len(defects))
     return SplitFile(
         info=Info(
             normalized_by=WRITER, schema=SCHEMA, split=dataset.split, fingerprint=dataset.fingerprint,
@@ -238,15 +221,6 @@ def _file(dataset: Dataset, origin: Origin) -> SplitFile:
             for row in range(len(defects))
         ],
     )  # fmt: skip
-
-
-def _rows(attribute: Mapping[str, Column], count: int) -> list[dict[str, Any]]:
-    listed = {name: column.tolist() for name, column in attribute.items()}
-    return [{name: values[row] for name, values in listed.items() if not _absent(values[row])} for row in range(count)]
-
-
-def _absent(value: object) -> bool:
-    return value == "" or value != value  # noqa: PLR0124 - NaN alone differs from itself
 
 
 def _not_ours(path: Path, found: str) -> Fault:
