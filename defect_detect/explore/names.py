@@ -26,18 +26,8 @@ _TAKEN = frozenset(
         *("id", "filepath", "tags", "metadata", "created_at", "last_modified_at", "media_type"),
         *("group", "image_id", "source_id", "defect_free", "defects", "frame_id", "frame_number"),
         *("label", "bounding_box", "mask", "mask_path", "confidence", "index", "instance", "rotation", "attributes"),
-        *(
-            "iscrowd",
-            "ignore",
-            "severity",
-            "area",
-            "annotation_id",
-            "missed_by",
-            "missed_by_count",
-            "fate",
-            "outcome",
-            "hit_of",
-        ),
+        *("iscrowd", "ignore", "severity", "size", "area", "annotation_id"),
+        *("missed_by", "missed_by_count", "fate", "outcome", "hit_of"),
         *("sample_id", "crowd", "type", "iou"),  # what evaluation patches add
     ]
 ) | {TRUTH, ALARMED}

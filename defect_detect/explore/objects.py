@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from defect_detect.evaluation.comparison import Place
+from defect_detect.evaluation.slices import severity, size_bin
 from defect_detect.explore.rows import ABSORBED, BELOW, HIT, Told, defect_id, prediction_id, values
 from defect_detect.geometry import to_mask
 from defect_detect.tables import Bools, Dataset, Region
@@ -31,6 +32,7 @@ def defects(
     table, counts = truth.defects, truth.defects.counts
     extra = {field: values(table.attribute[name]) for name, field in columns.items()}
     fates = [_fates(told) for told in runs]
+    severities, sizes = severity(truth).tolist(), size_bin(truth).tolist()
 
     def make(row: int) -> Any:
         category = truth.categories[table.label[row]]
@@ -50,7 +52,8 @@ def defects(
             ),
             iscrowd=bool(table.crowd[row]),
             ignore=bool(table.ignore[row]),
-            severity=category.severity,
+            severity=severities[row] or None,
+            size=sizes[row],
             area=float(table.area[row]),
             annotation_id=int(table.id[row]),
             source_id=str(table.source_id[row]),

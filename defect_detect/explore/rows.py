@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from defect_detect.evaluation.agreement import mostly_missed
 from defect_detect.evaluation.judged import Judged
 from defect_detect.explore.names import Key
 from defect_detect.geometry import paired_iou
@@ -70,8 +71,9 @@ def missed_by(runs: Sequence[Judged], counts: Bools) -> Mapping[str, Bools]:
     """Detector -> (G,) bool: the defect counts and more than half of the detector's seeds missed it."""
     result: dict[str, Bools] = {}
     for name in dict.fromkeys(run.name for run in runs):
-        misses = np.stack([~run.found for run in runs if run.name == name])
-        result[name] = counts & (misses.sum(axis=0) * 2 > len(misses))
+        missed = np.zeros(len(counts), np.bool_)
+        missed[counts] = mostly_missed([run for run in runs if run.name == name])
+        result[name] = missed
     return result
 
 

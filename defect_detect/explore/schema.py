@@ -59,7 +59,15 @@ def declare(fiftyone: ModuleType, dataset: Any, runs: Sequence[Key], image: Colu
 
     told = {"": text, "_id": text, "_iou": real, "_reason": text, "_found_at": real}
     told |= {"_candidate_id": text, "_candidate_score": real, "_candidate_iou": real}
-    own = {"iscrowd": flag, "ignore": flag, "severity": text, "area": real, "annotation_id": whole, "source_id": text}
+    own = {
+        "iscrowd": flag,
+        "ignore": flag,
+        "severity": text,
+        "size": text,
+        "area": real,
+        "annotation_id": whole,
+        "source_id": text,
+    }
     own |= {"missed_by": functools.partial(fiftyone.ListField, text()), "missed_by_count": whole, "fate": text}
     own |= {name: kinds.get(column.dtype.kind, text) for name, column in defect.items()}
     on(TRUTH, own | {run.key + end: kind for run in runs for end, kind in told.items()})

@@ -81,7 +81,8 @@ def _write(
     progress: Progress | None,
 ) -> None:
     runs, truth = [run.key for run in told], told[0].judged.evaluation.truth
-    image, defect = truth.images.attribute, truth.defects.attribute
+    image = truth.images.attribute
+    defect = {name: column for name, column in truth.defects.attribute.items() if name != "severity"}
     image_columns, defect_columns = names.columns(image, runs), names.columns(defect, runs)
     schema.declare(
         fiftyone,
