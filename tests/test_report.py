@@ -232,9 +232,20 @@ def test_terminal_shows_verdict_counts_pairs_and_warnings(comparison, width):
         assert wording.fraction(d.test.fppi.rate) in text
     joined = " ".join(text.split())
     assert joined.index(comparison.verdict[:20]) < joined.index("threshold")
-    assert comparison.pairs[0].sentence in joined
+    assert all(" ".join(pair.sentence.split()) in joined for pair in comparison.pairs)
     assert comparison.warnings[0] in joined
     assert "under-trained" in joined
+
+
+def test_the_verdict_is_told_whole_and_once(comparison):
+    lead, points = wording.verdict(comparison)
+    said = " ".join([lead, *points])
+
+    assert comparison.verdict.startswith(lead)
+    assert sorted(said.split()) == sorted(comparison.verdict.split())
+    assert all(said.count(pair.sentence) == 1 for pair in comparison.pairs)
+    short = msgspec.structs.replace(comparison, verdict="No verdict.")
+    assert wording.verdict(short) == ("No verdict.", [pair.sentence for pair in comparison.pairs])
 
 
 def test_page_loads_nothing_from_anywhere(html):

@@ -15,9 +15,11 @@ _MARKS = re.compile(r"([\\`*_\[\]|~#])")
 
 def render(comparison: Comparison, *, measurements: Mapping[str, Any] | None) -> str:
     """The page as GitHub-flavoured Markdown. The same input gives the same bytes."""
+    lead, points = wording.verdict(comparison)
     parts = [
         f"# Which detector misses the fewest defects? {plain(comparison.dataset.name)}",
-        f"**{plain(comparison.verdict)}**",
+        f"**{plain(lead)}**",
+        _bullets([plain(point) for point in points]),
         _judged_on(comparison),
         _bullets([f"Note: {plain(warning)}" for warning in comparison.warnings]),
         _rates(comparison),
@@ -115,8 +117,7 @@ def _pairs(comparison: Comparison) -> str:
         )
         for p in comparison.pairs
     ]
-    sentences = _bullets([plain(pair.sentence) for pair in comparison.pairs])
-    return f"## Detector against detector\n\n{sentences}\n\n{_table(heads, rows)}"
+    return f"## Detector against detector\n\n{_table(heads, rows)}"
 
 
 def _reasons(comparison: Comparison) -> str:

@@ -125,9 +125,10 @@ def _percent_tick(x: float) -> str:
 def _froc(comparison: Comparison, looks: Mapping[str, Identity]) -> charts.FrocPlot:
     curves = []
     for d in comparison.detectors:
-        fppi, fn = d.test.fppi.rate.value, d.test.fn_rate.rate.value
-        point = (fppi, 1 - fn) if fppi is not None and fn is not None else None
-        text = f"recall {wording.percent(1 - fn)} at {wording.number(fppi)} FPPI" if fn is not None else wording.NOTHING
+        missed, fppi = d.test.fn_rate.rate, d.test.fppi.rate
+        hits = Rate(count=missed.of - missed.count, of=missed.of)
+        point = (fppi.value, hits.value) if fppi.value is not None and hits.value is not None else None
+        text = f"recall {wording.share(hits)} at {wording.number(fppi.value)} FPPI"
         curves.append((looks[d.name], d.froc.curve, point, text))
     return charts.froc_plot(curves, images=comparison.dataset.images.get("test", 0), budget=comparison.protocol.budget)
 

@@ -17,9 +17,10 @@ _HEADS = ("FN rate", "any class", "FPPI", "escape", "overkill", "AP50", "IoU of 
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
-    """Verdict, table, pairs and warnings, in that order."""
+    """The verdict's first sentence, the table, the rest of the verdict, the warnings."""
     out = console or Console()
-    out.print(Text(comparison.verdict, style="bold"))
+    lead, points = wording.verdict(comparison)
+    out.print(Text(lead, style="bold"))
     out.print()
     facts = comparison.dataset
     out.print(
@@ -34,7 +35,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     else:
         out.print(_side_by_side(comparison.detectors))
     out.print(Text(f"{wording.judged_at(comparison)}; brackets: 95 % intervals", style="dim"))
-    _list(out, [pair.sentence for pair in comparison.pairs], "-", "")
+    _list(out, points, "-", "")
     _list(out, comparison.warnings, "!", "yellow")
 
 
