@@ -89,26 +89,25 @@ def sliced(entrant: Entrant, draws: Draws) -> list[Slice]:
     """FN rates of the parts of the defects, with the interval at this threshold."""
     if not entrant.measured:
         return []
-    truth = entrant.test[0].evaluation.truth
-    return [Slice(by=by, value=value, fn_rate=_part(entrant, part, draws)) for by, value, part in slices(truth)]
-
-
-def _part(entrant: Entrant, part: Bools, draws: Draws) -> Estimate:
-    groups = entrant.test[0].units
-    truth = entrant.test[0].evaluation.truth
-    unit = groups.of_image[truth.defects.image]
+    truth, groups = entrant.test[0].evaluation.truth, entrant.test[0].units
+    unit, parts = groups.of_image[truth.defects.image], list(slices(truth))
 
     def per_unit(rows: Bools) -> Floats:
         return np.bincount(unit[rows], minlength=len(groups)).astype(float)
 
-    of = per_unit(part)
-    count = np.stack([per_unit(part & ~one.found) for one in entrant.judged])
+    of = np.stack([per_unit(part) for _, _, part in parts], axis=1)
+    count = np.stack([
+        np.stack([per_unit(part & ~one.found) for _, _, part in parts], axis=1) for one in entrant.judged
+    ])  # fmt: skip
     drawn = ratio(np.stack([weighted(draws.test, one) for one in count]), weighted(draws.test, of))
-    values = over_seeds(drawn, draws.of_seeds(entrant.name))
-    return Estimate(
-        rate=Rate(count=int(count.sum()), of=int(of.sum()) * entrant.seeds),
-        this_threshold=rate_interval(values, count.mean(axis=0), of),
-    )
+    values, mean = over_seeds(drawn, draws.of_seeds(entrant.name)), count.mean(axis=0)
+    return [
+        Slice(by=by, value=value, fn_rate=Estimate(
+            rate=Rate(count=int(count[:, :, i].sum()), of=int(of[:, i].sum()) * entrant.seeds),
+            this_threshold=rate_interval(values[:, i], mean[:, i], of[:, i]),
+        ))
+        for i, (by, value, _) in enumerate(parts)
+    ]  # fmt: skip
 
 
 def tally_of(names: Sequence[str], values: Sequence[str]) -> dict[str, int]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from defect_detect.evaluation.froc import POINTS
 from defect_detect.evaluation.missed import Scored
-from defect_detect.tables import Column, Floats, Ints
+from defect_detect.tables import Column, Floats
 
 _CELLS = 4_000_000
 
@@ -21,11 +21,11 @@ def froc_score(table: Scored, weights: Column) -> Floats:
 def _score(table: Scored, weights: Column) -> Floats:
     false, running = _false_alarms(table, weights, None)
     hits, ends, defects = _hits(table, weights, np.append(false, -np.inf))
-    images, rows = weights @ table.units.images, np.arange(len(weights))
-    total = np.zeros(len(weights))
-    for point in POINTS:
-        within = (running[:, 1:] <= (point * images)[:, None]).sum(axis=1)
-        total += hits[rows, ends[within]]
+    allowed = np.floor(np.outer(weights @ table.units.images, POINTS)).astype(np.int32)
+    within = np.stack(
+        [np.searchsorted(one, most, side="right") for one, most in zip(running[:, 1:], allowed, strict=True)]
+    )
+    total = np.take_along_axis(hits, ends[within], axis=1).sum(axis=1)
     mean: Floats = total / len(POINTS) / defects
     return mean
 
@@ -49,22 +49,22 @@ def _area(table: Scored, budget: float, weights: Column) -> Floats:
     return area
 
 
-def _false_alarms(table: Scored, weights: Column, most: int | None) -> tuple[Floats, Ints]:
+def _false_alarms(table: Scored, weights: Column, most: int | None) -> tuple[Floats, Column]:
     """(F,) scores of the false alarms, descending; (rows, F + 1) how many there are up to each, from 0."""
     alarms = table.alarms
     score, unit = alarms.score[alarms.false][:most], alarms.unit[alarms.false][:most]
-    running = np.zeros((len(weights), len(score) + 1), np.int64)
-    np.cumsum(weights[:, unit], axis=1, out=running[:, 1:])
+    running = np.zeros((len(weights), len(score) + 1), np.int32)
+    np.cumsum(weights[:, unit], axis=1, dtype=np.int32, out=running[:, 1:])
     return score, running
 
 
-def _hits(table: Scored, weights: Column, over: Floats) -> tuple[Ints, Ints, Floats]:
+def _hits(table: Scored, weights: Column, over: Floats) -> tuple[Column, Column, Floats]:
     """(rows, H + 1) running count of found defects; (F,) how far to read it for scores over `over`; (rows,) defects."""
     hit = np.isfinite(table.found_at)
     score, unit = table.found_at[hit], table.unit[hit]
     order = np.argsort(-score, kind="stable")
-    running = np.zeros((len(weights), len(order) + 1), np.int64)
-    np.cumsum(weights[:, unit[order]], axis=1, out=running[:, 1:])
+    running = np.zeros((len(weights), len(order) + 1), np.int32)
+    np.cumsum(weights[:, unit[order]], axis=1, dtype=np.int32, out=running[:, 1:])
     defects = (weights @ table.units.defects).astype(float)
     defects[defects == 0] = np.nan
     return running, np.searchsorted(-score[order], -over, side="left"), defects
@@ -73,4 +73,4 @@ def _hits(table: Scored, weights: Column, over: Floats) -> tuple[Ints, Ints, Flo
 def _parts(table: Scored, weights: Column) -> Iterator[Column]:
     step = max(_CELLS // (len(table.evaluation.predictions) + 1), 1)
     for start in range(0, len(weights), step):
-        yield weights[start : start + step].astype(np.int64)
+        yield weights[start : start + step].astype(np.int32)

@@ -7,7 +7,7 @@ in the same way for the data as they are (all weights 1) and for each bootstrap 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,8 +130,23 @@ def choose(policy: Policy, table: Scored, weights: Column) -> Floats:
     scores = np.unique(table.evaluation.predictions.score)[::-1]
     if len(scores) == 0:
         return np.full(len(weights), np.inf)
+    # A budget is spent by the first false alarms: the scores under four times as many seldom matter.
+    if policy.kind == "fppi":
+        false = table.alarms.score[table.alarms.false]
+        most = int(4 * policy.value * table.units.images.sum()) + 50
+        if most < len(false):
+            chosen = _choose(policy, table, scores[scores >= false[most]], weights)
+            if (chosen > false[most]).all():
+                return chosen
+    return _choose(policy, table, scores, weights)
+
+
+def _choose(policy: Policy, table: Scored, scores: Floats, weights: Column) -> Floats:
     padded = np.append(scores, np.inf)
-    return np.concatenate([padded[_pick(policy, table, scores, part)] for part in _chunks(table, weights)])
+    within = int((table.evaluation.predictions.score >= scores[-1]).sum())
+    step = max(_CELLS // within, 1)
+    parts = [weights[start : start + step] for start in range(0, len(weights), step)]
+    return np.concatenate([padded[_pick(policy, table, scores, part.astype(np.int32))] for part in parts])
 
 
 def _pick(policy: Policy, table: Scored, scores: Floats, weights: Column) -> Ints:
@@ -169,26 +184,21 @@ def _last_best(value: Floats) -> Ints:
     return best
 
 
-def _cumulated(scores: Floats, score: Floats, unit: Ints, weights: Column) -> Ints:
+def _cumulated(scores: Floats, score: Floats, unit: Ints, weights: Column) -> Column:
     """(rows, C) weighted count of events scoring at least each of the descending candidates."""
+    within = score >= scores[-1]
+    score, unit = score[within], unit[within]
     order = np.argsort(-score, kind="stable")
     ends = np.searchsorted(-score[order], -scores, side="right")
-    running = np.zeros((len(weights), len(order) + 1), np.int64)
-    np.cumsum(weights[:, unit[order]], axis=1, out=running[:, 1:])
+    running = np.zeros((len(weights), len(order) + 1), np.int32)
+    np.cumsum(weights[:, unit[order]], axis=1, dtype=np.int32, out=running[:, 1:])
     return running[:, ends]
 
 
-def _alarmed(table: Scored, of_units: Column, scores: Floats, weights: Column) -> tuple[Ints, Ints]:
+def _alarmed(table: Scored, of_units: Column, scores: Floats, weights: Column) -> tuple[Column, Column]:
     """Weighted count of alarmed units among `of_units` (U,) bool at each candidate, and of all of them."""
     # Alarms go by descending score, so a unit's first one is its highest.
     unit, first = np.unique(table.alarms.unit, return_index=True)
     keep = of_units[unit]
     count = _cumulated(scores, table.alarms.score[first[keep]], unit[keep], weights)
     return count, weights @ of_units
-
-
-def _chunks(table: Scored, weights: Column) -> Iterator[Column]:
-    """The rows in parts whose running counts fit in memory."""
-    step = max(_CELLS // (len(table.evaluation.predictions) + 1), 1)
-    for start in range(0, len(weights), step):
-        yield weights[start : start + step].astype(np.int64, copy=False)
