@@ -13,17 +13,19 @@ from typing import Any
 import msgspec
 import numpy as np
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from defect_detect import config, folder, job, runner
 from defect_detect.config import DetectorConfig
-from defect_detect.data import coco, normalize
+from defect_detect.data import coco
 from defect_detect.data.files import atomic_write
+from defect_detect.data.normalize import Normalized, normalize
 from defect_detect.errors import ConfigError, DatasetError, DefectDetectError, Fault, FrameworkMissing, RunFailed
 from defect_detect.evaluation import compare, ledger, operating
 from defect_detect.evaluation.comparison import DatasetFacts
 from defect_detect.evaluation.judged import Rule
-from defect_detect.report import normalized as normalized_
 from defect_detect.report import progress, terminal, write
+from defect_detect.report.normalized import print_normalized
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +98,23 @@ def prepare(source: Source, out: Path, console: Console) -> Path:
     """The root of the normalized dataset: the given one if it is normalized, else one made in `out`."""
     if source.path.is_dir() and coco.is_normalized(source.path):
         return source.path
-    with console.status("reading the dataset"):
-        made = normalize.normalize(
-            source.path, images=source.images, out=out / "dataset", group=source.group, scale=source.scale,
-            unit=source.unit, severity=source.severity, accept_below=source.accept_below, seed=source.seed,
-            strict=source.strict,
-        )  # fmt: skip
+    made = normalized_to(source, out / "dataset", console)
     if not made.reused:
-        normalized_.print_normalized(made, console)
+        print_normalized(made, console)
     return made.root
+
+
+def normalized_to(source: Source, root: Path, console: Console) -> Normalized:
+    """Normalize `source` to the folder `root`, showing how far it is."""
+    with Progress(
+        TextColumn("reading pictures"), BarColumn(), MofNCompleteColumn(), console=console, transient=True
+    ) as bar:
+        task = bar.add_task("", total=None)
+        return normalize(
+            source.path, images=source.images, out=root, group=source.group, scale=source.scale, unit=source.unit,
+            severity=source.severity, accept_below=source.accept_below, seed=source.seed, strict=source.strict,
+            progress=lambda done, of: bar.update(task, completed=done, total=of),
+        )  # fmt: skip
 
 
 def normalized(dataset: Path, run: Path) -> Path:

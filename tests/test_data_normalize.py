@@ -349,4 +349,4 @@ def test_the_tool_says_what_it_did_and_what_is_wrong(pictures: Path, tmp_path: P
 
     refused = subprocess.run([*tool, *arguments, "--scale", "many/mm"], capture_output=True, text=True, check=False)
     assert refused.returncode == 2
-    assert refused.stderr == "error: --scale: expected a number, found 'many'\n"
+    assert refused.stderr == "error: --scale: expected PX/UNIT, such as 48/mm, found 'many/mm'\n"

@@ -31,7 +31,7 @@ def print_normalized(made: Normalized, console: Console) -> None:
     regions = "masks" if content.regions else "boxes only"
     _say(console, f"{len(content.categories)} classes, {regions}." + (" It was there already." if made.reused else ""))
     if content.annotations.quarantined:
-        _say(console, f"Note: {content.annotations.quarantined:,} defects were left out and will not be judged.")
+        _say(console, f"Note: annotations left out, never judged: {content.annotations.quarantined:,}.")
 
 
 def _say(console: Console, text: str) -> None:
