@@ -271,9 +271,9 @@ def test_pretrained_weights_out_of_reach_say_what_to_do(backend, tmp_path, monke
     [
         ("ssdlite320_mobilenet_v3", {"model": {"fien": True}}, "Did you mean 'fine'"),
         ("ssdlite320_mobilenet_v3", {"modle": {}}, "Did you mean 'model'"),
-        ("ssdlite320_mobilenet_v3", {"model": {"anchor_scales": [0.1]}}, "7 numbers"),
+        ("ssdlite320_mobilenet_v3", {"model": {"anchor_sizes": [[16]]}}, "at least 2 lists"),
         ("ssdlite320_mobilenet_v3", {"model": {"score_thresh": 0.2}}, "score_floor"),
-        ("ssd300_vgg16", {"model": {"fine": True}}, "no such option"),
+        ("ssd300_vgg16", {"model": {"anchor_sizes": [[16]]}}, "fine"),
         ("mask_rcnn_r18_fpn", {"model": {"rpn_nms_tresh": 0.5}}, "Did you mean 'rpn_nms_thresh'"),
         ("mask_rcnn_r18_fpn", {"model": {"box_head": "wide"}}, "box_head"),
         ("mask_rcnn_r18_fpn", {"model": {"anchor_sizes": [8]}}, "5 entries"),
@@ -376,3 +376,35 @@ def test_boxes_and_masks_follow_the_picture(how):
         np.testing.assert_allclose(moved["boxes"].numpy()[0], around, atol=1)
         assert moved["masks"].shape == (1, *seen.shape[1:])
         assert (moved["masks"][0].numpy() != (seen[0].numpy() > 0.5)).mean() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("model", "builder", "side"),
+    [
+        ("ssd300_vgg16", "ssd300_vgg16", 300),
+        ("ssdlite320_mobilenet_v3", "ssdlite320_mobilenet_v3_large", 320),
+        ("mask_rcnn_r50_fpn", "maskrcnn_resnet50_fpn", 640),
+        ("mask_rcnn_r18_fpn", None, 640),
+    ],
+)
+def test_torchvisions_own_weight_files_fit(tmp_path, model, builder, side):
+    """Every tensor of the backbone is theirs."""
+    import torchvision
+
+    from defect_detect.backends._torchvision import models, weights
+
+    if builder:
+        theirs = getattr(torchvision.models.detection, builder)(weights=None, weights_backbone=None)
+    else:
+        theirs = torchvision.models.resnet18(weights=None)
+    path = tmp_path / "theirs.pth"
+    torch.save(theirs.state_dict(), path)
+    asked = job(model, options={}, weights=str(path), image_size=side)
+    network = models.build(asked, 3).network
+    weights.initialize(network, asked)
+    prefix, given = ("", "backbone.") if builder else ("backbone.body.", "backbone.body.")
+    expected = {f"{prefix}{name}": tensor for name, tensor in theirs.state_dict().items()}
+    taken = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(given)}
+    assert len(taken) > 40
+    for name, tensor in taken.items():
+        assert torch.equal(tensor, expected[name]), name

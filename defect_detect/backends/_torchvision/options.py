@@ -46,17 +46,18 @@ class SsdParts(msgspec.Struct, frozen=True, kw_only=True):
     """How an SSD differs from torchvision's own."""
 
     fine: bool = False
-    """SSDLite: detect on the feature map of stride 8 too."""
+    """Detect on a finer feature map too: stride 8 before SSDLite's, stride 4 before SSD300's."""
     width: float = 1.0
-    """SSDLite: share of MobileNet's channels."""
+    """Share of the backbone's channels."""
     norm: Literal["auto", "batch", "none"] = "auto"
     """SSD300: batch norm in VGG; auto: only from scratch, where VGG hardly learns without it."""
-    anchor_scales: tuple[float, ...] | None = None
-    """Sides of the anchors relative to the input, one per feature map and one more."""
-    anchor_ratios: tuple[tuple[float, ...] | float, ...] | None = None
-    """Aspect ratios beside 1, each taken both ways: of every map, or of all alike."""
+    anchor_sizes: tuple[tuple[float, ...], ...] | None = None
+    """px at the network's input (root of the area), a list per feature map, as many maps as lists. None:
+    torchvision's anchors; for fine or narrow ones two and three strides of each map."""
+    anchor_ratios: tuple[float, ...] = (2.0,)
+    """Beside squares, anchors this much wider than high and higher than wide."""
     trainable_layers: int | None = None
-    """Backbone stages that pretrained weights leave free to learn; None: torchvision's choice."""
+    """Backbone stages that given weights leave free to learn; None: torchvision's choice."""
     least_negatives: int = 16
     """Background anchors that every image teaches, also one without defects."""
 
