@@ -136,7 +136,7 @@ def _damage(
     wanted = min(1 + int(rng.poisson(1.7)), _MOST)
     while len(defects) < wanted:
         name = str(rng.choice(list(mix), p=list(mix.values())))
-        strength = float(rng.uniform(0.3, 0.5) if rng.random() < 0.2 else rng.uniform(0.55, 1.0))  # noqa: PLR2004 - one in five is faint
+        strength = float(rng.uniform(0.33, 0.5) if rng.random() < 0.2 else rng.uniform(0.6, 1.0))  # noqa: PLR2004 - one in five is faint
         painted, mask = FLAWS[name](rng, surface, strength)
         if mask.sum() < _LEAST_AREA or (mask & taken).any():
             continue

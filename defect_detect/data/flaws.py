@@ -19,13 +19,15 @@ Flaw = Callable[[np.random.Generator, Floats, float], tuple[Floats, Bools]]
 def scratch(rng: np.random.Generator, picture: Floats, strength: float) -> tuple[Floats, Bools]:
     """A long, nearly straight groove with a lit and a shaded side."""
     size = min(picture.shape[:2])
-    length = rng.uniform(0.18, 0.7) * size
+    length = rng.uniform(0.2, 0.65) * size
     steps = 24
-    angle = rng.uniform(0, 2 * np.pi) + np.cumsum(np.full(steps, rng.normal(0, 0.01)) + rng.normal(0, 0.012, steps))
+    # Seldom along an edge of the picture: a box 3 px high would be judged by half a pixel.
+    heading = rng.choice((0.25, 0.75)) * np.pi + np.clip(rng.normal(0, 0.32), -0.75, 0.75)
+    angle = heading + np.cumsum(np.full(steps, rng.normal(0, 0.01)) + rng.normal(0, 0.012, steps))
     path = _walk(rng, picture, angle, np.full(steps, length / steps))
     taper = np.sin(np.pi * np.linspace(0.06, 0.94, steps + 1)) ** 0.5
-    cover = stroke(_shape(picture), [(path, rng.uniform(1.5, 3.0) * taper)])
-    bright = rng.random() < 0.7  # noqa: PLR2004 - bare material mostly shines
+    cover = stroke(_shape(picture), [(path, rng.uniform(1.7, 3.4) * taper)])
+    bright = rng.random() < 0.85  # noqa: PLR2004 - bare material mostly shines
     cover *= 0.8 + 0.2 * _ripple(rng, picture, 4)
     tone = rng.uniform(75, 100) if bright else -rng.uniform(55, 75)
     painted = picture + strength * tone * cover[:, :, None]
@@ -34,7 +36,7 @@ def scratch(rng: np.random.Generator, picture: Floats, strength: float) -> tuple
 
 def pit(rng: np.random.Generator, picture: Floats, strength: float) -> tuple[Floats, Bools]:
     """A small hollow: dark, roundish, with a bright edge where the light strikes its wall."""
-    radius = rng.uniform(0.022, 0.055) * min(picture.shape[:2])
+    radius = rng.uniform(0.028, 0.065) * min(picture.shape[:2])
     cover = blob(rng, _shape(picture), radius, aspect=rng.uniform(0.65, 1.0), rough=0.18, soft=0.45)
     painted = picture * (1 - 0.72 * strength * cover[:, :, None] ** 0.8)
     return painted + 38 * strength * shade(cover)[:, :, None], cover > 0
@@ -42,7 +44,7 @@ def pit(rng: np.random.Generator, picture: Floats, strength: float) -> tuple[Flo
 
 def stain(rng: np.random.Generator, picture: Floats, strength: float) -> tuple[Floats, Bools]:
     """A discoloured patch, or the ring that a dried drop leaves; the texture shows through it."""
-    radius = rng.uniform(0.07, 0.17) * min(picture.shape[:2])
+    radius = rng.uniform(0.08, 0.18) * min(picture.shape[:2])
     cover = blob(rng, _shape(picture), radius, aspect=rng.uniform(0.55, 1.0), rough=0.2, soft=rng.uniform(0.25, 0.5))
     if radius > 9 and rng.random() < 0.35:  # noqa: PLR2004 - smaller drops dry without a ring
         cover = np.clip(1 - np.abs(cover - 0.5) * 2.2, 0, 1)
@@ -58,10 +60,10 @@ def crack(rng: np.random.Generator, picture: Floats, strength: float) -> tuple[F
     size = min(picture.shape[:2])
     heading = rng.uniform(0, 2 * np.pi)
     steps = int(rng.integers(7, 24))
-    reach = rng.uniform(0.15, 0.6) * size / steps
+    reach = rng.uniform(0.18, 0.6) * size / steps
     angle = heading + np.clip(np.cumsum(rng.normal(0, 0.35, steps)), -0.7, 0.7) + rng.normal(0, 0.45, steps)
     path = _walk(rng, picture, angle, rng.uniform(0.5, 1.5, steps) * reach)
-    width = rng.uniform(1.4, 2.8) * np.linspace(1.0, 0.5, steps + 1) * rng.uniform(0.7, 1.2, steps + 1)
+    width = rng.uniform(1.7, 3.4) * np.linspace(1.0, 0.55, steps + 1) * rng.uniform(0.7, 1.2, steps + 1)
     strokes = [(path, width)]
     for _ in range(int(rng.integers(1, 4))):
         fork = int(rng.integers(1, steps))

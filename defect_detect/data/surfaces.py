@@ -31,7 +31,7 @@ def brushed(rng: np.random.Generator, height: int, width: int) -> Floats:
     for _ in range(int(rng.integers(3, 9))):
         row, column = rng.integers(0, tall), rng.integers(0, wide)
         reach = np.exp(-0.5 * ((np.arange(wide) - column) / rng.uniform(15, 50)) ** 2)
-        grain[row] += rng.choice((-1.0, 1.0)) * rng.uniform(8, 20) * reach
+        grain[row] += rng.choice((-1.0, 1.0)) * rng.uniform(25, 60) * reach
     angle = np.clip(rng.normal(0, 7), -15, 15)
     grain = ndimage.rotate(grain, angle, reshape=False, order=1, mode="reflect")
     grain = grain[margin : margin + height, margin : margin + width]
@@ -59,7 +59,7 @@ def woven(rng: np.random.Generator, height: int, width: int) -> Floats:
     weft = rng.normal(1.0, 0.035, rows)[row] * crown_v * (0.82 + 0.18 * crown_u)
     for _ in range(int(rng.integers(1, 5))):
         reach = np.exp(-0.5 * ((y - rng.uniform(0, height)) / rng.uniform(8, 20)) ** 2)
-        warp += (column == rng.integers(0, columns)) * reach * rng.uniform(0.08, 0.2)
+        warp += (column == rng.integers(0, columns)) * reach * rng.uniform(0.15, 0.35)
     level = rng.uniform(95, 150)
     contrast = rng.uniform(0.45, 0.65)
     cloth = np.where(over, warp, weft * rng.uniform(0.82, 0.95))
@@ -80,9 +80,9 @@ def cast(rng: np.random.Generator, height: int, width: int) -> Floats:
     slope = np.cos(angle) * ndimage.sobel(relief, 1) / 8 + np.sin(angle) * ndimage.sobel(relief, 0) / 8
     level = rng.uniform(85, 135) + 5 * noise(rng, height, width, 40, 40)
     picture = level + rng.uniform(10, 15) * slope / max(float(slope.std()), 1e-9) * 0.9
-    for _ in range(int(rng.integers(4, 12))):
+    for _ in range(int(rng.integers(6, 16))):
         y, x = rng.integers(1, height - 1), rng.integers(1, width - 1)
-        picture[y : y + 2, x : x + 2] += rng.uniform(20, 55)
+        picture[y : y + 2, x : x + 2] += rng.uniform(30, 80)
     return _tint(picture, (1.0 + rng.uniform(0.0, 0.08), 1.0 + rng.uniform(0.0, 0.03), 1.0))
 
 
