@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from defect_detect import geometry
-from defect_detect.errors import ConfigError, FrameworkMissing
+from defect_detect.errors import ConfigError, FrameworkMissing, RunFailed
 from defect_detect.evaluation import ledger
 from defect_detect.evaluation.agreement import agreement, suspects
 from defect_detect.evaluation.comparison import (
@@ -323,6 +323,8 @@ def test_evaluations_report_our_counts(fiftyone, scene, kept):
         patches = dataset.to_evaluation_patches(key).count_values("type")
         assert (patches["tp"], patches["fn"]) == (hits, total - hits)
         assert patches["fp"] == dataset.sum(f"{key}_fp")
+        assert results.metrics()["fn_rate"] == pytest.approx(1 - hits / total)
+        assert results.metrics()["fppi"] == dataset.sum(f"{key}_fp") / 16
         info = dataset.get_evaluation_info(key).config
         assert (info.iou, info.thresholds["class0"], info.matched_by) == (0.5, THRESHOLD, "defect_detect")
 
@@ -394,6 +396,8 @@ def test_a_foreign_dataset_of_the_name_is_never_touched(fiftyone, small):
 
 @needs_fiftyone
 def test_an_export_that_fails_leaves_nothing_that_looks_whole(fiftyone, small):
+    from pymongo.errors import OperationFailure
+
     truth, judged, folder = small
     name = names.dataset_name(folder)
 
@@ -402,6 +406,13 @@ def test_an_export_that_fails_leaves_nothing_that_looks_whole(fiftyone, small):
 
     with pytest.raises(KeyboardInterrupt):
         store("s", compared(judged), judged, truth, folder=folder, progress=stop)
+    assert fiftyone.list_datasets(f"{name}*") == []
+
+    def full(done: int, of: int) -> None:
+        raise OperationFailure("no space left on device")
+
+    with pytest.raises(RunFailed, match="no space left"):
+        store("s", compared(judged), judged, truth, folder=folder, progress=full)
     assert fiftyone.list_datasets(f"{name}*") == []
     dead = fiftyone.Dataset(f"{name}{datasets.PARTIAL}0")
     dead.info = {"defect_detect": datasets.owner(folder) | {"content": "", "pid": 2**22 + 1}}

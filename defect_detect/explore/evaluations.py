@@ -6,21 +6,21 @@ threshold of its own (fiftyone#6363). The run says by which rule and threshold i
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from defect_detect.evaluation.judged import Judged
+from defect_detect.evaluation.missed import rates, scored
 from defect_detect.explore.names import NAMESPACE, TRUTH
 from defect_detect.explore.rows import Told, matches
 
 
-def register(fiftyone: ModuleType, dataset: Any, told: Told) -> None:
+def register(dataset: Any, told: Told) -> None:
     """Register the run under its key, with its results; the objects carry theirs already."""
     from fiftyone.utils.eval.coco import COCOEvaluationConfig
     from fiftyone.utils.eval.detection import DetectionResults
 
-    del fiftyone
     judged = told.judged
     truth, rule = judged.evaluation.truth, judged.evaluation.matching.rule
     labels = [category.name for category in truth.categories]
@@ -40,9 +40,35 @@ def register(fiftyone: ModuleType, dataset: Any, told: Told) -> None:
     method = config.build()
     method.register_run(dataset, told.key.key)
     results = DetectionResults(
-        dataset, config, told.key.key, matches(told), classes=labels, missing=_missing(labels), backend=method
+        dataset,
+        config,
+        told.key.key,
+        matches(told),
+        classes=labels,
+        missing=_missing(labels),
+        custom_metrics=_figures(judged),
+        backend=method,
     )
     method.save_run_results(dataset, told.key.key, results)
+
+
+_TITLES = {
+    "fn_rate": "FN rate",
+    "fn_rate_any_class": "FN rate, any class",
+    "escape_rate": "Escape rate",
+    "overkill_rate": "Overkill rate",
+    "fppi": "FPPI",
+}
+
+
+def _figures(judged: Judged) -> dict[str, dict[str, Any]]:
+    """Our figures, as FiftyOne keeps custom metrics; one without a denominator isn't said."""
+    found = rates(scored(judged.evaluation), judged.threshold)
+    return {
+        f"{NAMESPACE}/{name}": {"key": name, "value": value, "label": title, "lower_is_better": True}
+        for name, title in _TITLES.items()
+        if (value := found[name].value) is not None
+    }
 
 
 def _missing(labels: list[str]) -> str:

@@ -6,6 +6,7 @@ is whole. A dataset that is someone else's is never touched, whatever it is call
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from defect_detect import job
+from defect_detect.errors import RunFailed
 from defect_detect.evaluation.comparison import Comparison
 from defect_detect.evaluation.judged import Judged
 from defect_detect.explore import datasets, evaluations, names, schema, service, views
@@ -45,6 +47,7 @@ def store(
 
     Raises:
         FrameworkMissing: FiftyOne or its database can't be had.
+        RunFailed: the database failed while it was written to (no space, say).
         ValueError: `judged` isn't about `truth`.
     """
     _check(judged, truth)
@@ -67,8 +70,11 @@ def store(
             dataset.persistent = True
             dataset.info = {NAMESPACE: info | {"complete": True, "runs": [_run_info(run) for run in told]}}
             dataset.save()
-        except BaseException:
-            dataset.delete()
+        except BaseException as error:
+            with contextlib.suppress(Exception):  # the first error is the one to hear of
+                dataset.delete()
+            if isinstance(error, _database_errors()):
+                raise RunFailed(f"FiftyOne's database failed: {type(error).__name__}: {error}") from error
             raise
     return whole
 
@@ -103,7 +109,7 @@ def _write(
     total = len(truth.images)
     dataset.add_samples(_counted(rows, total, progress), expand_schema=False, validate=False, progress=False)
     for run in told:
-        evaluations.register(fiftyone, dataset, run)
+        evaluations.register(dataset, run)
     dataset.app_config = schema.appearance(fiftyone, runs, list(image_columns.values()))
     views.save(fiftyone, dataset, runs)
 
@@ -148,6 +154,13 @@ def _content(comparison: Comparison, judged: Sequence[Judged], truth: Dataset) -
             digest.update(column.tobytes())
         digest.update("\n".join([*run.reason.tolist(), *run.outcome.tolist()]).encode())
     return digest.hexdigest()
+
+
+def _database_errors() -> tuple[type[Exception], ...]:
+    from mongoengine.errors import MongoEngineException  # type: ignore[import-untyped]  # it has no types
+    from pymongo.errors import PyMongoError
+
+    return (MongoEngineException, PyMongoError)
 
 
 def _check(judged: Sequence[Judged], truth: Dataset) -> None:
