@@ -176,3 +176,17 @@ def _copied(truth, said, copies):
         again,
         scenes.predictions(image=[n for _, n in told], label=said.label[pr], box=said.box[pr], score=said.score[pr]),
     )
+
+
+def test_a_resample_without_the_noisy_units_reaches_the_lowest_score():
+    noisy = 400
+    truth = scenes.dataset(image=[0], label=[0], box=[BOX], images=2, classes=1)
+    said = scenes.predictions(
+        image=[0] + [1] * noisy, label=[0] * (noisy + 1), box=[BOX] * (noisy + 1),
+        score=np.append(0.001, np.linspace(0.1, 0.9, noisy)),
+    )  # fmt: skip
+    table = scored(evaluate(truth, said))
+
+    got = choose(parse_policy("fppi<=0.1"), table, np.array([[2, 0], [0, 2], [1, 1]]))
+
+    assert got.tolist() == [0.001, np.inf, np.inf]

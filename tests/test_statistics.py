@@ -91,6 +91,9 @@ def test_one_unit_still_has_a_bound():
 def test_nothing_to_count_has_no_interval():
     assert rate_interval(np.full(10, np.nan), np.zeros(3), np.zeros(3)) is None
     assert percentile(np.full(10, np.nan), 3) is None
+    # Units there are, but hardly a resample drew one: the exact bound speaks alone.
+    alone = rate_interval(np.full(10, np.nan), np.array([1.0, 0.0]), np.ones(2))
+    assert alone == share_bound(np.array([1.0, 0.0]), np.ones(2))
 
 
 def test_few_units_are_joined_with_the_exact_bound():

@@ -110,14 +110,18 @@ def _choice(detectors: Sequence[Detector], pairs: Sequence[Pair], policy: Policy
 
 
 def _missing(detector: Detector) -> str:
-    return f"{detector.name} misses {_figure(detector, recall=False)} defects{_between(detector.test.fn_rate)}"
+    """`yolo misses 5 of 53 defects (9.4 %, 95 % interval 3.1 to 20.7 %)`."""
+    rate = detector.test.fn_rate.rate
+    percent = POINT * (rate.value or 0)
+    between = _between(detector.test.fn_rate)
+    return f"{detector.name} misses {rate.count:,} of {rate.of:,} defects ({percent:.1f} %{between})"
 
 
 def _between(estimate: Estimate) -> str:
     interval = estimate.this_policy or estimate.this_threshold
     if interval is None:
         return ""
-    return f" (95 % interval {POINT * interval.low:.1f} to {POINT * interval.high:.1f} %)"
+    return f", 95 % interval {POINT * interval.low:.1f} to {POINT * interval.high:.1f} %"
 
 
 def _figure(detector: Detector, *, recall: bool) -> str:
