@@ -22,10 +22,11 @@ from defect_detect.data.files import atomic_write
 from defect_detect.data.normalize import Normalized, normalize
 from defect_detect.errors import ConfigError, DatasetError, DefectDetectError, Fault, FrameworkMissing, RunFailed
 from defect_detect.evaluation import compare, ledger, operating
-from defect_detect.evaluation.comparison import DatasetFacts
-from defect_detect.evaluation.judged import Rule
+from defect_detect.evaluation.comparison import Comparison, DatasetFacts
+from defect_detect.evaluation.judged import Judged, Rule
 from defect_detect.report import progress, terminal, write
 from defect_detect.report.normalized import print_normalized
+from defect_detect.tables import Dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,13 +154,14 @@ def judge(out: Path, request: folder.Request, *, fiftyone: bool, console: Consol
         _store(out, comparison, judged, truth, console)
 
 
-def _store(out: Path, comparison: Any, judged: Any, truth: Any, console: Console) -> None:
+def _store(out: Path, comparison: Comparison, judged: Sequence[Judged], truth: Dataset, console: Console) -> None:
     from defect_detect.explore import store
 
     try:
         with console.status("storing the comparison in FiftyOne"):
             name = store.store(out.resolve().name, comparison, judged, truth, folder=out)
-    except FrameworkMissing as error:
+    except DefectDetectError as error:
+        # The figures stand without the App.
         console.print(f"not stored in FiftyOne: {error}", markup=False, highlight=False, soft_wrap=True)
     else:
         console.print(f"look at the misses: python tools/explore.py {out}   (FiftyOne dataset {name})",

@@ -1,4 +1,5 @@
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,9 @@ import pytest
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# No test may reach the databases of the person who runs it.
+os.environ["FIFTYONE_DATABASE_DIR"] = tempfile.mkdtemp(prefix="defect-detect-mongo-")
+os.environ["FIFTYONE_DATABASE_NAME"] = f"defect-detect-test-{os.getpid()}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
