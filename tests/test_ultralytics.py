@@ -439,6 +439,22 @@ def test_shipped_configs_are_what_ultralytics_takes(path, tmp_path):
     assert options.arguments(task, task="detect", folder=tmp_path, device="cpu")["flipud"] == 0.5
 
 
+def test_threads_are_the_jobs_and_the_environment_is_left(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("YOLO_CONFIG_DIR", "mine")
+    assert environment.start(2) == 2
+    import torch
+
+    assert torch.get_num_threads() == 2
+    assert environment.start(0) == 1
+    assert torch.get_num_threads() == 1
+    assert os.environ["YOLO_CONFIG_DIR"] == "mine"
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert environment.start(0) == len(os.sched_getaffinity(0))
+    assert "OMP_NUM_THREADS" not in os.environ
+    environment.start(1)
+
+
 def test_a_model_or_device_that_is_not_there(tmp_path):
     data = scene(tmp_path, masks=False)
     for task, error in (

@@ -39,7 +39,7 @@ def train(job: TrainJob, *, train: Dataset, val: Dataset, out: Path, watch: Watc
     at the network's scale are dropped by ultralytics' augmentation.
     """
     _known(job)
-    environment.start(job.settings.threads)
+    threads = environment.start(job.settings.threads)
     device = environment.device(job.settings.device)
     task = job.options.get("task") or ("segment" if train.has_masks else "detect")
     if task == "segment" and not train.has_masks:
@@ -62,7 +62,7 @@ def train(job: TrainJob, *, train: Dataset, val: Dataset, out: Path, watch: Watc
             return verdict
 
         trainer = training.trainer(arguments, train=train, val=val, seen=seen, judge=judge, report=watch.batch)
-        environment.use_threads(job.settings.threads)
+        environment.use_threads(threads)
         size = detecting.padded(1, 1, job.settings.image_size)[0]
         trainer.model = network.build(job.model, task, names)
         suffix = "-seg" if task == "segment" else ""
@@ -86,7 +86,7 @@ def predict(
 ) -> tuple[Predictions, PredictOutcome]:
     """Predict as `backends.Backend` says; regions when the checkpoint is one of a segmentation model."""
     _known(job)
-    environment.start(job.settings.threads)
+    environment.start(0)  # the prediction's own threads, by its environment
     where = environment.device(device)
     trained, saved = network.load(checkpoint)
     names = [category.name for category in data.categories]

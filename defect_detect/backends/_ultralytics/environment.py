@@ -17,17 +17,20 @@ _SWITCHES = {
 _OFF = ("sync", "clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
 
 
-def start(threads: int) -> None:
-    """Import ultralytics and give torch `threads` CPU threads (0: all cores of this process).
+def start(threads: int) -> int:
+    """Import ultralytics and give torch `threads` CPU threads; how many it has now.
 
-    ultralytics writes a settings file when it is imported, sends usage statistics by it, and sets
-    OMP_NUM_THREADS to 1; the settings go to a folder that is gone when this returns.
+    0 takes what OMP_NUM_THREADS says, else all cores of this process. ultralytics writes a settings
+    file when it is imported, by which it sends usage statistics, and sets OMP_NUM_THREADS to 1: the
+    settings go to a folder that is gone when this returns, and the environment is as before.
 
     Raises:
         FrameworkMissing: ultralytics, or something it needs, can't be imported.
     """
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    count = threads or (int(told) if told.isdigit() else 0) or len(os.sched_getaffinity(0))
     os.environ.update(_SWITCHES)
-    before = os.environ.get("YOLO_CONFIG_DIR")
+    before = {name: os.environ.get(name) for name in ("YOLO_CONFIG_DIR", "OMP_NUM_THREADS")}
     with tempfile.TemporaryDirectory(prefix="defect_detect_") as folder:
         os.environ["YOLO_CONFIG_DIR"] = folder
         try:
@@ -41,19 +44,21 @@ def start(threads: int) -> None:
             fault = Fault(where="framework ultralytics", expected="installed", found=str(error), fix=fix)
             raise FrameworkMissing(fault) from error
         finally:
-            if before is None:
-                os.environ.pop("YOLO_CONFIG_DIR")
-            else:
-                os.environ["YOLO_CONFIG_DIR"] = before
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
     LOGGER.setLevel(logging.WARNING)  # its progress bars follow the level
-    use_threads(threads)
+    use_threads(count)
+    return count
 
 
-def use_threads(threads: int) -> None:
-    """Give torch `threads` CPU threads (0: all); ultralytics takes all but one when it selects the CPU."""
+def use_threads(count: int) -> None:
+    """Give torch `count` CPU threads; when it selects the CPU, ultralytics takes all cores but one."""
     import torch
 
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(count)
 
 
 def device(name: str) -> str:
