@@ -28,7 +28,9 @@ MASK_RCNN = {
         "rpn_post_nms_top_n_test": 30, "box_batch_size_per_image": 32,
     }
 }  # fmt: skip
-LIGHT = {"ssdlite320_mobilenet_v3": SSD, "mask_rcnn_r18_fpn": MASK_RCNN}
+NARROW = {"model": {"fine": True, "width": 0.125}}
+LIGHT = {"ssdlite320_mobilenet_v3": SSD, "ssd300_vgg16": NARROW, "mask_rcnn_r18_fpn": MASK_RCNN}
+NMS_IOU = {"ssdlite320_mobilenet_v3": 0.55, "ssd300_vgg16": 0.45, "mask_rcnn_r18_fpn": 0.5}
 
 
 class Eyes:
@@ -137,7 +139,7 @@ def test_predictions_keep_the_contract(trained):
     assert (found.box[:, 2:] <= size).all()
     assert (found.box[:, 2:] > found.box[:, :2]).all()
     assert len(said.latency) == len(val.images)
-    assert said.nms_iou == (0.5 if model.startswith("mask") else 0.55)
+    assert said.nms_iou == NMS_IOU[model]
     assert "96" in said.input_size
 
 
@@ -290,7 +292,7 @@ def test_options_that_mean_nothing_are_refused(backend, tmp_path, model, options
 def test_ssd300_says_what_is_too_small_for_it(backend, tmp_path):
     train = pictures(tmp_path, 2)
     with pytest.raises(Unsupported, match="at least 260 px"):
-        backend.train(job("ssd300_vgg16"), train=train, val=train, out=tmp_path, watch=Eyes())
+        backend.train(job("ssd300_vgg16", options={}), train=train, val=train, out=tmp_path, watch=Eyes())
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_at_once(backend, tmp_path):
@@ -376,6 +378,42 @@ def test_boxes_and_masks_follow_the_picture(how):
         np.testing.assert_allclose(moved["boxes"].numpy()[0], around, atol=1)
         assert moved["masks"].shape == (1, *seen.shape[1:])
         assert (moved["masks"][0].numpy() != (seen[0].numpy() > 0.5)).mean() < 0.02
+
+
+def test_anchors_have_the_asked_area_and_shapes_around_every_cell():
+    from torchvision.models.detection.image_list import ImageList
+
+    from defect_detect.backends._torchvision.anchors import Anchors, default_sizes
+
+    sizes = default_sizes(96, 8)
+    assert sizes == [[16, 24], [32, 48], [64, 96]]
+    anchors = Anchors(sizes[:1], (4.0,), 96)
+    assert anchors.num_anchors_per_location() == [6]
+    (boxes,) = anchors(ImageList(torch.zeros(1, 3, 96, 96), [(96, 96)]), [torch.zeros(1, 1, 12, 12)])
+    assert len(boxes) == 12 * 12 * 6
+    wide, high = (boxes[:, 2] - boxes[:, 0]).numpy(), (boxes[:, 3] - boxes[:, 1]).numpy()
+    np.testing.assert_allclose(np.unique(np.sqrt(wide * high).round(3)), [16, 24])
+    np.testing.assert_allclose(np.unique((wide / high).round(3)), [0.25, 1, 4])
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    np.testing.assert_allclose(np.unique(centre.numpy().round(3)), np.arange(12) * 8 + 4)
+
+
+def test_a_mask_is_spread_over_its_box_and_nowhere_else():
+    from defect_detect.backends._torchvision.detect import _paste
+    from defect_detect.geometry import to_mask
+
+    half = np.zeros((28, 28), np.float32)
+    half[:, :14] = 1
+    shown = to_mask(_paste(half, np.array([10.0, 20, 50, 40]), 80, 60), 80, 60)
+    expected = np.zeros((60, 80), bool)
+    expected[20:40, 10:30] = True
+    np.testing.assert_array_equal(shown, expected)
+    unsure = to_mask(_paste(half * 0.2, np.array([10.0, 20, 50, 40]), 80, 60), 80, 60)
+    assert unsure.any()
+    assert not unsure[~expected].any()
+    edge = to_mask(_paste(np.ones((28, 28), np.float32), np.array([78.6, 58.9, 80, 60]), 80, 60), 80, 60)
+    assert edge.any()
+    assert not edge[:58].any()
 
 
 @pytest.mark.parametrize(
