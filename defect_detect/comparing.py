@@ -20,7 +20,7 @@ from defect_detect.config import DetectorConfig
 from defect_detect.data import coco
 from defect_detect.data.files import atomic_write
 from defect_detect.data.normalize import Normalized, normalize
-from defect_detect.errors import ConfigError, DatasetError, DefectDetectError, Fault, FrameworkMissing, RunFailed
+from defect_detect.errors import ConfigError, DatasetError, DefectDetectError, Fault, InputError, RunFailed
 from defect_detect.evaluation import compare, ledger, operating
 from defect_detect.evaluation.comparison import Comparison, DatasetFacts
 from defect_detect.evaluation.judged import Judged, Rule
@@ -67,7 +67,9 @@ def run(
     fiftyone: bool = True,
     console: Console | None = None,
 ) -> int:
-    """Normalize, train, predict, judge, report. Returns the exit code: 0, or 1 when a run failed.
+    """Normalize, train, predict, judge, report. Returns the exit code.
+
+    0: all done; 1: a run failed; 2: a run can't be done as its config asks. What the others finished is compared.
 
     Raises:
         InputError: the user's input is at fault; nothing was trained.
@@ -92,7 +94,9 @@ def run(
     for name, error in failures.items():
         console.print(f"[bold red]{name} failed[/]: ", end="")
         console.print(str(error), markup=False, highlight=False)
-    return 1 if failures else 0
+    if not failures:
+        return 0
+    return 2 if all(isinstance(error, InputError) for error in failures.values()) else 1
 
 
 def prepare(source: Source, out: Path, console: Console) -> Path:
@@ -215,7 +219,7 @@ def _train_all(
                 train(made, seed, root, home, console)
                 for split in folder.SPLITS:
                     predict(home, root, split, console)
-            except (RunFailed, ConfigError, FrameworkMissing) as error:
+            except (RunFailed, InputError) as error:
                 # The others' hours must not be lost with this one.
                 failures[f"{made.name}-{seed}"] = error
             else:
