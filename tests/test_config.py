@@ -39,7 +39,9 @@ def test_an_unknown_key_is_refused_with_the_near_one(tmp_path: Path) -> None:
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
-    said = faults(write(tmp_path, "framework: clasical\nmodel: threshold\nepochs: '3'\nbatch: 0\ndevice: gpu\nextra: 1\n"))
+    said = faults(
+        write(tmp_path, "framework: clasical\nmodel: threshold\nepochs: '3'\nbatch: 0\ndevice: gpu\nextra: 1\n")
+    )
 
     for word in ("clasical", "epochs", "batch", "device", "extra"):
         assert word in said
