@@ -8,7 +8,7 @@ picture: x to the right, y down, (0, 0) the top left corner of the top left pixe
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -245,3 +245,16 @@ class Predictions:
             image=whole, label=whole.copy(), box=np.zeros((0, 4)), score=np.zeros(0),
             region=() if regions else None,
         )  # fmt: skip
+
+    @classmethod
+    def joined(cls, tables: Sequence[Self], *, regions: bool) -> Self:
+        """All rows of the tables, one table after the other."""
+        if not tables:
+            return cls.none(regions=regions)
+        return cls(
+            image=np.concatenate([table.image for table in tables]),
+            label=np.concatenate([table.label for table in tables]),
+            box=np.concatenate([table.box for table in tables]),
+            score=np.concatenate([table.score for table in tables]),
+            region=tuple(region for table in tables for region in table.region or ()) if regions else None,
+        )

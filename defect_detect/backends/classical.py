@@ -140,7 +140,7 @@ def _predict(
         if watch is not None and (done % batch == 0 or done == len(data.images)):
             watch.batch(done, len(data.images))
             time.sleep(sleep)
-    return _together(said, regions=data.has_masks), latency
+    return Predictions.joined(said, regions=data.has_masks), latency
 
 
 def _say(knowledge: Knowledge, spots: Spots, row: int, settings: Settings, *, regions: bool) -> Predictions:
@@ -153,18 +153,6 @@ def _say(knowledge: Knowledge, spots: Spots, row: int, settings: Settings, *, re
         box=spots.box[order],
         score=score[order],
         region=tuple(geometry.from_mask(spots.mask(int(spot))) for spot in order) if regions else None,
-    )
-
-
-def _together(tables: list[Predictions], *, regions: bool) -> Predictions:
-    if not tables:
-        return Predictions.none(regions=regions)
-    return Predictions(
-        image=np.concatenate([table.image for table in tables]),
-        label=np.concatenate([table.label for table in tables]),
-        box=np.concatenate([table.box for table in tables]),
-        score=np.concatenate([table.score for table in tables]),
-        region=tuple(region for table in tables for region in table.region or ()) if regions else None,
     )
 
 

@@ -64,7 +64,7 @@ def detect(
                 tables.append(_table(int(row), kept[index], prototype, shape=shape, size=size, floor=floor))
             seconds += [(time.perf_counter() - started) / len(rows)] * len(rows)
             done(len(seconds))
-    return _joined(tables, regions=masks), seconds
+    return Predictions.joined(tables, regions=masks), seconds
 
 
 def padded(width: int, height: int, image_size: int) -> tuple[int, int]:
@@ -140,15 +140,3 @@ def _regions(kept: Any, prototype: Any, size: tuple[int, int]) -> Iterator[Rle]:
         some = kept[first : first + _AT_ONCE]
         for mask in ops.process_mask_native(prototype, some[:, 6:], some[:, :4], size).cpu().numpy():
             yield geometry.from_mask(mask > 0)
-
-
-def _joined(tables: Sequence[Predictions], *, regions: bool) -> Predictions:
-    if not tables:
-        return Predictions.none(regions=regions)
-    return Predictions(
-        image=np.concatenate([table.image for table in tables]),
-        label=np.concatenate([table.label for table in tables]),
-        box=np.concatenate([table.box for table in tables]),
-        score=np.concatenate([table.score for table in tables]),
-        region=tuple(region for table in tables for region in table.region or ()) if regions else None,
-    )
