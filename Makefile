@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-LIGHT := configs/yolo/yolo26n_light.yaml configs/ssd/ssdlite_light.yaml configs/maskrcnn/mask_rcnn_light.yaml
+LIGHT := configs/yolo/yolo26n_light.yaml configs/ssd/ssd_light.yaml configs/maskrcnn/mask_rcnn_light.yaml
 
 .PHONY: demo test check env clean
 

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LIGHT = [
     "configs/yolo/yolo26n_light.yaml",
-    "configs/ssd/ssdlite_light.yaml",
+    "configs/ssd/ssd_light.yaml",
     "configs/maskrcnn/mask_rcnn_light.yaml",
 ]
 
@@ -34,7 +34,7 @@ def test_three_families_are_trained_compared_and_stored(export: Path, tmp_path: 
     trained = figures["dataset"]["images"]["train"]
     for detector in figures["detectors"]:
         assert detector["test"]["fn_rate"]["rate"]["of"] == figures["dataset"]["defects"]["test"]
-    for name in ("yolo26n_light", "ssdlite_light", "mask_rcnn_light"):
+    for name in ("yolo26n_light", "ssd_light", "mask_rcnn_light"):
         manifest = json.loads((out / "runs" / f"{name}-0" / "predictions" / "test" / "manifest.json").read_text())
         assert manifest["images_seen"] == trained
         assert manifest["defect_free_seen"] == figures["dataset"]["defect_free"]["train"]
