@@ -177,7 +177,7 @@ def _configs(detectors: Sequence[Path], settings: Sequence[str], given: Sequence
     configs = []
     for path in detectors:
         try:
-            configs.append(config.read(path, settings))
+            configs.append(config.read(path, _for(path.stem, settings, [other.stem for other in detectors])))
         except ConfigError as error:
             faults += error.faults
     names = [made.name for made in configs] + sorted({name for name, _ in folder.parse_given(given)})
@@ -189,6 +189,12 @@ def _configs(detectors: Sequence[Path], settings: Sequence[str], given: Sequence
     if faults:
         raise ConfigError(*faults)
     return configs
+
+
+def _for(detector: str, settings: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The overrides meant for one detector: those for all, and after them its own (`ssd_light.epochs=9`)."""
+    everyone = [text for text in settings if text.partition(".")[0] not in names]
+    return everyone + [text.removeprefix(f"{detector}.") for text in settings if text.startswith(f"{detector}.")]
 
 
 def measurable(root: Path, *, training: bool) -> None:

@@ -29,7 +29,7 @@ _TABLE: Mapping[str, Mapping[str, Any]] = {
     "--accept-below": {"nargs": "+", "default": [], "metavar": "CLASS=SIZE", "help": "smaller defects of this class are acceptable and don't count (long side, in the unit of --scale, else px)"},
     "--seed": {"type": int, "default": 0, "metavar": "N", "help": "seed of splitting, training and resampling (default: %(default)s)"},
     "--seeds": {"type": int, "default": 1, "metavar": "N", "help": "trainings of each detector, with seeds SEED, SEED+1, ...; a verdict about frameworks needs at least 3 (default: %(default)s)"},
-    "--set": {"nargs": "+", "action": "extend", "default": [], "metavar": "KEY=VALUE", "help": "change a setting of every config, e.g. epochs=50 weights=none options.lrf=0.1"},
+    "--set": {"nargs": "+", "action": "extend", "default": [], "metavar": "KEY=VALUE", "help": "change a setting of every config, e.g. epochs=50 weights=none options.lrf=0.1, or of one: yolo26n.epochs=80"},
     "--device": {"metavar": "DEVICE", "help": "auto | cpu | cuda:0 (short for --set device=...)"},
     "--threads": {"type": int, "metavar": "N", "help": "CPU threads of a training (short for --set threads=...)"},
     "--resamples": {"type": int, "default": 2000, "metavar": "N", "help": "bootstrap resamples (default: %(default)s)"},

@@ -116,6 +116,19 @@ def test_only_a_fixed_score_can_be_judged_without_validation(comparison: Path, t
     assert fixed.returncode == 0, fixed.stderr
 
 
+def test_a_setting_can_be_meant_for_one_detector(export: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text((ROOT / CLASSICAL).read_text())
+
+    run = tool("compare", export, "--out", tmp_path / "out", "--detectors", CLASSICAL, other,
+               "--set", "epochs=2", "other.epochs=1", *FAST)  # fmt: skip
+
+    assert run.returncode == 0, run.stderr
+    epochs = {n: json.loads((tmp_path / f"out/runs/{n}-0/job.json").read_text())["settings"]["epochs"]
+              for n in ("classical", "other")}  # fmt: skip
+    assert epochs == {"classical": 2, "other": 1}
+
+
 def test_a_silent_detector_misses_everything(comparison: Path, tmp_path: Path) -> None:
     (tmp_path / "none.json").write_text("[]")
     given = [f"silent:{split}={tmp_path / 'none.json'}" for split in ("val", "test")]
