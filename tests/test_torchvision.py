@@ -316,6 +316,23 @@ def test_ssd_learns_background_from_a_batch_without_defects():
     assert any(float(p.grad.abs().sum()) > 0 for p in weights)
 
 
+def test_mask_rcnn_learns_background_from_a_batch_without_defects():
+    from defect_detect.backends._torchvision import models
+
+    network = models.build(job("mask_rcnn_r18_fpn"), 3).network.train()
+    nothing = {
+        "boxes": torch.zeros((0, 4)), "labels": torch.zeros(0, dtype=torch.int64),
+        "masks": torch.zeros((0, SIDE, SIDE), dtype=torch.uint8),
+    }  # fmt: skip
+    losses = network([torch.rand(3, SIDE, SIDE)] * 2, [nothing, nothing])
+    assert float(losses["loss_classifier"].detach()) > 0
+    assert float(losses["loss_objectness"].detach()) > 0
+    sum(losses.values()).backward()
+    weights = [*network.parameters(), *(b for b in network.buffers() if b.is_floating_point())]
+    assert all(torch.isfinite(tensor).all() for tensor in weights)
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+
+
 def test_ssd_loss_is_torchvisions_where_every_picture_has_enough_defects():
     """With no floor on negatives the loss is the framework's own, checked against its own code."""
     from torchvision.models.detection.ssd import SSD as Theirs  # noqa: N811

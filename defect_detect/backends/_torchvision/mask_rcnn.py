@@ -46,9 +46,6 @@ def mask_rcnn(
     sizes = _anchor_sizes(parts)
     norm = parts.norm if parts.norm != "auto" else ("frozen" if given else "batch")
     body = getattr(resnet, depth)(weights=None, norm_layer=_NORMS[norm])
-    # From scratch the pyramid and the mask branch need norms too (He et al. 2019, Rethinking ImageNet
-    # pre-training); with given weights they are as torchvision's files have them.
-    added = None if given or norm == "frozen" else _NORMS[norm]
     _freeze(body, 5 if not given else 3 if parts.trainable_layers is None else parts.trainable_layers)
     narrow = body.inplanes // 8
     backbone = BackboneWithFPN(
@@ -56,7 +53,6 @@ def mask_rcnn(
         return_layers={f"layer{stage}": str(level) for level, stage in enumerate(parts.layers)},
         in_channels_list=[narrow * 2 ** (stage - 1) for stage in parts.layers],
         out_channels=parts.fpn_channels,
-        norm_layer=added,
     )
     levels = [str(level) for level in range(len(parts.layers))]
     return MaskRCNN(
@@ -68,7 +64,7 @@ def mask_rcnn(
         box_head=TwoMLPHead(parts.fpn_channels * _BOX_GRID**2, parts.box_head),
         box_predictor=FastRCNNPredictor(parts.box_head, labels),
         mask_roi_pool=MultiScaleRoIAlign(levels, _MASK_GRID, sampling_ratio=2),
-        mask_head=MaskRCNNHeads(parts.fpn_channels, parts.mask_layers, 1, norm_layer=added),
+        mask_head=MaskRCNNHeads(parts.fpn_channels, parts.mask_layers, 1),
         mask_predictor=MaskRCNNPredictor(parts.mask_layers[-1], parts.mask_layers[-1], labels),
         **arguments,
     )
