@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from defect_detect import geometry
 from defect_detect.data import predictions
 from defect_detect.errors import PredictionsError
 from defect_detect.job import Manifest, encode
@@ -245,3 +246,14 @@ def test_what_breaks_the_tables_promises_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not finite"):
         predictions.write(tmp_path / "p.json", bad, VAL)
     assert not (tmp_path / "p.json").exists()
+
+
+def test_a_mask_that_came_out_empty_is_a_prediction_like_any_other(tmp_path: Path) -> None:
+    dataset = split([1], [1])
+    width, height = dataset.images.size[0].tolist()
+    nothing = {"size": [height, width], "counts": [width * height]}
+
+    found = read(tmp_path, [said(image_id=1, segmentation=nothing)], dataset)
+
+    assert found.region is not None
+    assert not geometry.to_mask(found.region[0], width, height).any()

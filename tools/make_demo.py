@@ -10,7 +10,7 @@ from defect_detect import options
 
 EXAMPLE = """
 example:
-  python tools/make_demo.py demo/ --images 300 --size 160 --seed 0
+  python tools/make_demo.py demo/ --images 400 --size 160 --seed 0
 """
 
 
@@ -19,7 +19,7 @@ def main() -> int:
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path, help="folder to write annotations.json and images/ to")
-    parser.add_argument("--images", type=int, default=300, help="how many pictures (default %(default)s)")
+    parser.add_argument("--images", type=int, default=400, help="how many pictures (default %(default)s)")
     parser.add_argument("--size", type=int, default=160, help="their width and height, px (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal bytes (default %(default)s)")
     arguments = parser.parse_args()

@@ -23,7 +23,7 @@ from defect_detect.data.surfaces import SURFACES, litter
 from defect_detect.errors import DatasetError, Fault
 from defect_detect.tables import Bools, Floats
 
-IMAGES = 300
+IMAGES = 400
 SIZE = 160
 SMALLEST = 64
 CAMERAS = ("left", "right")

@@ -173,7 +173,7 @@ def _row(
         return None
     width, height = dataset.images.size[image].tolist()
     try:
-        region, _ = parse(entry.get("segmentation"), width, height)
+        region, _ = parse(entry.get("segmentation"), width, height, empty=True)
     except MalformedError as error:
         faults.append(Fault(where=f"{where}.segmentation", expected="a region of the picture", found=str(error)))
         return None

@@ -26,11 +26,11 @@ class MalformedError(ValueError):
     """A segmentation that is no region; says why."""
 
 
-def parse(segmentation: Any, width: int, height: int) -> tuple[Region | None, list[str]]:
+def parse(segmentation: Any, width: int, height: int, *, empty: bool = False) -> tuple[Region | None, list[str]]:
     """The region of a COCO `segmentation` over a picture of `width` x `height` px, and what was repaired.
 
     None where there is none (absent, null, []). Polygons come back inside the picture, run lengths
-    compressed.
+    compressed. `empty` allows run lengths without a pixel: a detector's mask may come out so.
 
     Raises:
         MalformedError: it has no unique meaning.
@@ -38,7 +38,7 @@ def parse(segmentation: Any, width: int, height: int) -> tuple[Region | None, li
     if segmentation is None or segmentation in ([], [[]], {}):
         return None, []
     if isinstance(segmentation, dict):
-        return _run_lengths(segmentation, width, height), []
+        return _run_lengths(segmentation, width, height, empty=empty), []
     if not isinstance(segmentation, list):
         raise MalformedError(f"a {type(segmentation).__name__}, neither polygons nor run lengths")
     repairs: list[str] = []
@@ -107,7 +107,7 @@ def encode_counts(runs: list[int]) -> bytes:
     return bytes(text)
 
 
-def _run_lengths(segmentation: dict[str, Any], width: int, height: int) -> Rle:
+def _run_lengths(segmentation: dict[str, Any], width: int, height: int, *, empty: bool) -> Rle:
     size, counts = segmentation.get("size"), segmentation.get("counts")
     if size != [height, width]:
         raise MalformedError(f"run lengths over {size}, but the picture is [{height}, {width}] (height, width)")
@@ -126,7 +126,7 @@ def _run_lengths(segmentation: dict[str, Any], width: int, height: int) -> Rle:
         raise MalformedError("a negative run length")
     if sum(runs) != width * height:
         raise MalformedError(f"run lengths over {sum(runs)} pixels of {width * height}")
-    if not sum(runs[1::2]):
+    if not empty and not sum(runs[1::2]):
         raise MalformedError("run lengths without a single pixel")
     return Rle(height=height, width=width, counts=encode_counts(_merged(runs)))
 
