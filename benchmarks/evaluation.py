@@ -86,11 +86,11 @@ def make(root: Path, images: int) -> None:
 
 def whole_comparison(root: Path) -> None:
     """Files to verdict: matching, rates, FROC, AP, 2,000 resamples for both intervals, all pairs."""
-    from defect_detect.comparing import versions
     from defect_detect.data import coco, predictions
     from defect_detect.evaluation import compare, matching, operating
     from defect_detect.evaluation.comparison import DatasetFacts
     from defect_detect.evaluation.judged import Contender, Run
+    from defect_detect.facts import versions
 
     data = {split: coco.load(root, split) for split in ("val", "test")}
     contenders = []

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from defect_detect import config, folder, job, runner
+from defect_detect import config, facts, folder, job, runner, trials
 from defect_detect.config import DetectorConfig
 from defect_detect.data import coco
 from defect_detect.data.files import atomic_write
 from defect_detect.data.normalize import Normalized, normalize
-from defect_detect.errors import ConfigError, DatasetError, DefectDetectError, Fault, InputError, RunFailed
+from defect_detect.errors import ConfigError, DatasetError, DefectDetectError, Fault, InputError
 from defect_detect.evaluation import compare, ledger, operating
-from defect_detect.evaluation.comparison import Comparison, DatasetFacts
+from defect_detect.evaluation.comparison import Comparison
 from defect_detect.evaluation.judged import Judged, Rule
-from defect_detect.report import progress, terminal, write
+from defect_detect.report import terminal, write
 from defect_detect.report.normalized import print_normalized
 from defect_detect.tables import Dataset
 
@@ -62,6 +58,7 @@ def run(
     detectors: Sequence[Path],
     settings: Sequence[str] = (),
     seeds: int = 1,
+    jobs: int = 1,
     given: Sequence[str] = (),
     judging: Judging,
     fiftyone: bool = True,
@@ -80,11 +77,13 @@ def run(
     for framework in sorted({made.framework for made in configs}):
         runner.check(framework)
     out.mkdir(parents=True, exist_ok=True)
-    folder.log_command(out, versions())
+    folder.log_command(out, facts.versions())
     root = prepare(source, out, console)
     measurable(root, training=bool(configs))
     foreign = folder.take_in(out, given, root)
-    trained, failures = _train_all(configs, range(judging.seed, judging.seed + seeds), root, out, console)
+    trained, failures = trials.run_all(
+        configs, range(judging.seed, judging.seed + seeds), root, out, jobs=jobs, console=console
+    )
     request = folder.Request(
         dataset=os.path.relpath(root, out), source=source.path.name, trained=trained, foreign=foreign,
         policy=judging.policy, iou=judging.iou, seed=judging.seed, resamples=judging.resamples, allow=judging.allow,
@@ -145,9 +144,10 @@ def judge(out: Path, request: folder.Request, *, fiftyone: bool, console: Consol
     with console.status("comparing"):
         comparison, judged = compare.compare(
             contenders, policy=operating.parse_policy(request.policy), rule=Rule(iou=request.iou), seed=request.seed,
-            resamples=request.resamples, facts=facts(root, request.source), versions=versions(), allow=request.allow,
+            resamples=request.resamples, facts=facts.dataset(root, request.source), versions=facts.versions(),
+            allow=request.allow,
         )  # fmt: skip
-    costs = _measurements(out, request)
+    costs = facts.measurements(out, request)
     atomic_write(out / "measurements.json", msgspec.json.format(msgspec.json.encode(costs), indent=2))
     truth = coco.load(root, "test")
     with console.status("writing the report"):
@@ -211,114 +211,3 @@ def measurable(root: Path, *, training: bool) -> None:
                                 fix=f"Without one, {why.get(split, 'no FN rate can be measured')}."))  # fmt: skip
     if faults:
         raise DatasetError(*faults)
-
-
-def _train_all(
-    configs: Sequence[DetectorConfig], seeds: Sequence[int], root: Path, out: Path, console: Console
-) -> tuple[dict[str, list[int]], dict[str, DefectDetectError]]:
-    trained: dict[str, list[int]] = {}
-    failures: dict[str, DefectDetectError] = {}
-    for made in configs:
-        for seed in seeds:
-            home = folder.run_folder(out, made.name, seed)
-            try:
-                train(made, seed, root, home, console)
-                for split in folder.SPLITS:
-                    predict(home, root, split, console)
-            except (RunFailed, InputError) as error:
-                # The others' hours must not be lost with this one.
-                failures[f"{made.name}-{seed}"] = error
-            else:
-                trained.setdefault(made.name, []).append(seed)
-    return trained, failures
-
-
-def train(made: DetectorConfig, seed: int, root: Path, home: Path, console: Console) -> job.Trained:
-    """Train one detector with one seed in the run folder `home`, unless that is done."""
-    wanted = job.TrainJob(
-        detector=made.name, framework=made.framework, model=made.model, dataset=os.path.relpath(root, home),
-        fingerprints={split: coco.load(root, split).fingerprint for split in ("train", "val")},
-        seed=seed, settings=made.settings, options=made.options,
-    )  # fmt: skip
-    if (done := runner.finished(home, wanted)) is not None:
-        console.print(f"{home.name}: trained before, kept", markup=False, highlight=False)
-    else:
-        with progress.shown(f"train {home.name}", console) as report:
-            done = runner.execute(home, wanted, framework=made.framework, report=report)
-    if not isinstance(done, job.Trained):
-        raise RunFailed(f"{home} holds no training")
-    return done
-
-
-def predict(home: Path, root: Path, split: str, console: Console, overrides: Mapping[str, Any] | None = None) -> Path:
-    """Predict on one split with the training in `home`, unless that is done. Returns the predictions file.
-
-    Raises:
-        RunFailed: `home` holds no finished training, or the prediction failed.
-    """
-    try:
-        made = job.decode_job((home / "job.json").read_bytes())
-        result = job.decode_result((home / "result.json").read_bytes())
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ConfigError(
-            Fault(where=str(home), expected="the folder of a finished training", found=str(error))
-        ) from error
-    if not isinstance(made, job.TrainJob) or not isinstance(result, job.Trained):
-        raise ConfigError(
-            Fault(where=str(home), expected="the folder of a finished training", found="none that succeeded")
-        )
-    target = home / "predictions" / split
-    wanted = job.PredictJob(
-        trained=os.path.relpath(home, target), checkpoint_sha256=result.checkpoint_sha256,
-        dataset=os.path.relpath(root, target), fingerprint=coco.load(root, split).fingerprint, split=split,
-        device=made.settings.device, threads=made.settings.threads, **(overrides or {}),
-    )  # fmt: skip
-    if runner.finished(target, wanted) is None:
-        with progress.shown(f"predict {home.name} on {split}", console) as report:
-            runner.execute(target, wanted, framework=made.framework, report=report)
-    return target / "predictions.json"
-
-
-def facts(root: Path, source: str) -> DatasetFacts:
-    """What the comparison is judged on, in counts."""
-    data = {split: coco.load(root, split) for split in coco.splits(root)}
-    first = next(iter(data.values()))
-    return DatasetFacts(
-        name=source,
-        fingerprints={split: d.fingerprint for split, d in data.items()},
-        categories=[category.name for category in first.categories],
-        images={split: len(d.images) for split, d in data.items()},
-        units={split: len(np.unique(d.images.group)) for split, d in data.items()},
-        defective={split: len(np.unique(d.defects.image[d.defects.counts])) for split, d in data.items()},
-        defect_free={split: int(d.defect_free.sum()) for split, d in data.items()},
-        defects={split: int(d.defects.counts.sum()) for split, d in data.items()},
-        masks=all(d.has_masks for d in data.values()),
-        quarantined={split: said.quarantined_defects for split, said in coco.describe(root).splits.items()},
-        scale=first.scale,
-        unit=first.unit,
-    )
-
-
-def versions() -> dict[str, str]:
-    """What the judging stands on."""
-    names = ("defect-detect", "numpy", "scipy", "pycocotools")
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
-
-
-def _measurements(out: Path, request: folder.Request) -> dict[str, Any]:
-    costs: dict[str, Any] = {"machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()}}
-    for name, seeds in request.trained.items():
-        for seed in seeds:
-            home = folder.run_folder(out, name, seed)
-            made = job.decode_result((home / "result.json").read_bytes())
-            said = job.decode_result((home / "predictions" / "test" / "result.json").read_bytes())
-            if isinstance(made, job.Trained) and isinstance(said, job.Predicted):
-                costs[home.name] = {
-                    "training_seconds": made.seconds,
-                    "training_peak_memory_bytes": made.peak_memory_bytes,
-                    "parameters": made.outcome.parameters,
-                    "latency_p50_seconds": said.latency_p50,
-                    "latency_p95_seconds": said.latency_p95,
-                    "prediction_peak_memory_bytes": said.peak_memory_bytes,
-                }
-    return costs

@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 something failed; 2 the user's input is at fault; 130 Ctrl
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
 
 DEFAULT_DETECTORS = ("yolo/yolo26n.yaml", "ssd/ssd300_vgg16.yaml", "maskrcnn/mask_rcnn_r50_fpn.yaml")
 
+
+def _positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise ValueError
+    return value
+
+
+_positive.__name__ = "whole number above 0"  # argparse names the type in its message
+
 _TABLE: Mapping[str, Mapping[str, Any]] = {
     "--images": {"type": Path, "metavar": "DIR", "help": "folder of the pictures (default: images/ beside the JSON, or its folder)"},
     "--out": {"type": Path, "metavar": "DIR", "help": "folder to write to"},
@@ -28,11 +38,12 @@ _TABLE: Mapping[str, Mapping[str, Any]] = {
     "--severity": {"nargs": "+", "default": [], "metavar": "CLASS=LEVEL", "help": "critical | major | minor, by class"},
     "--accept-below": {"nargs": "+", "default": [], "metavar": "CLASS=SIZE", "help": "smaller defects of this class are acceptable and don't count (long side, in the unit of --scale, else px)"},
     "--seed": {"type": int, "default": 0, "metavar": "N", "help": "seed of splitting, training and resampling (default: %(default)s)"},
-    "--seeds": {"type": int, "default": 1, "metavar": "N", "help": "trainings of each detector, with seeds SEED, SEED+1, ...; a verdict about frameworks needs at least 3 (default: %(default)s)"},
+    "--seeds": {"type": _positive, "default": 1, "metavar": "N", "help": "trainings of each detector, with seeds SEED, SEED+1, ...; a verdict about frameworks needs at least 3 (default: %(default)s)"},
     "--set": {"nargs": "+", "action": "extend", "default": [], "metavar": "KEY=VALUE", "help": "change a setting of every config, e.g. epochs=50 weights=none options.lrf=0.1, or of one: yolo26n.epochs=80"},
     "--device": {"metavar": "DEVICE", "help": "auto | cpu | cuda:0 (short for --set device=...)"},
-    "--threads": {"type": int, "metavar": "N", "help": "CPU threads of a training (short for --set threads=...)"},
-    "--resamples": {"type": int, "default": 2000, "metavar": "N", "help": "bootstrap resamples (default: %(default)s)"},
+    "--threads": {"type": _positive, "metavar": "N", "help": "CPU threads of a training (short for --set threads=...)"},
+    "--jobs": {"type": _positive, "default": 1, "metavar": "N", "help": "trainings that run side by side, each with its share of the CPU threads; for small networks on a CPU (default: %(default)s)"},
+    "--resamples": {"type": _positive, "default": 2000, "metavar": "N", "help": "bootstrap resamples (default: %(default)s)"},
     "--strict": {"action": "store_true", "help": "refuse a dataset that would need repairs, and list them all"},
     "--allow": {"action": "store_true", "help": "compare detectors that were not measured alike; the differences are printed with the verdict"},
     "--no-fiftyone": {"action": "store_true", "help": "don't store the comparison in FiftyOne"},
@@ -51,11 +62,15 @@ def parser(description: str, *options: str, epilog: str = "") -> argparse.Argume
 
 
 def overrides(arguments: argparse.Namespace) -> list[str]:
-    """`--set`, with `--device` and `--threads` as what they are short for."""
-    short = [
-        f"{name}={value}" for name in ("device", "threads") if (value := getattr(arguments, name, None)) is not None
-    ]
-    return [*arguments.set, *short]
+    """`--set`, with `--device` and `--threads` as what they are short for.
+
+    Trainings side by side get a share of the cores each, unless told otherwise.
+    """
+    threads, jobs = getattr(arguments, "threads", None), getattr(arguments, "jobs", 1)
+    if threads is None and jobs > 1:
+        threads = max(1, (os.cpu_count() or 1) // jobs)
+    short = {"device": getattr(arguments, "device", None), "threads": threads}
+    return [*(f"{name}={value}" for name, value in short.items() if value is not None), *arguments.set]
 
 
 def pairs(option: str, texts: list[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -30,6 +30,38 @@ _LOG_LINES = 15
 _PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES",
               "CUDA_HOME", "XDG_CACHE_HOME", "TORCH_HOME", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy",
               "http_proxy", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")  # fmt: skip
+
+
+class Workers:
+    """The workers that run now, so that whoever started them from threads can end them all."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._ended = False
+
+    def end(self) -> None:
+        """End all, and refuse new ones."""
+        self._ended = True
+        for worker in tuple(self._running):
+            _end(worker)
+
+    @contextlib.contextmanager
+    def watching(self, command: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+        """A worker, ended with the block if not before."""
+        if self._ended:
+            raise RunFailed("stopped before it began")
+        # A session of its own: Ctrl-C reaches this process alone, which then ends the worker in order.
+        worker = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=dict(environment), start_new_session=True
+        )
+        self._running.add(worker)
+        try:
+            yield worker
+        finally:
+            _end(worker)
+            self._running.discard(worker)
+            if worker.stdout is not None:
+                worker.stdout.close()
 
 
 def python_of(framework: str) -> Path:
@@ -77,7 +109,9 @@ def finished(run: Path, wanted: job.Job) -> job.Trained | job.Predicted | None:
     return result if whole else None
 
 
-def execute(run: Path, wanted: job.Job, *, framework: str, report: Report | None = None) -> job.Trained | job.Predicted:
+def execute(
+    run: Path, wanted: job.Job, *, framework: str, report: Report | None = None, workers: Workers | None = None
+) -> job.Trained | job.Predicted:
     """Do the job in `run`, unless it is already done there.
 
     What an earlier, different job left in the folder is set aside as `<run>.replaced-N`, never deleted.
@@ -92,11 +126,9 @@ def execute(run: Path, wanted: job.Job, *, framework: str, report: Report | None
     _make_room(run, wanted)
     atomic_write(run / "job.json", job.encode(wanted))
     threads = wanted.settings.threads if isinstance(wanted, job.TrainJob) else wanted.threads
-    returncode = _supervise(
-        [str(python_of(framework)), "-I", "-m", "defect_detect.worker", str(run.absolute())],
-        _environment(threads),
-        report or (lambda _: None),
-    )
+    command = [str(python_of(framework)), "-I", "-m", "defect_detect.worker", str(run.absolute())]
+    with (workers or Workers()).watching(command, _environment(threads)) as worker:
+        returncode = _supervise(worker, report or (lambda _: None))
     try:
         result = job.decode_result((run / "result.json").read_bytes())
     except FileNotFoundError:
@@ -131,20 +163,13 @@ def _holds_work(run: Path, wanted: job.Job) -> bool:
     return any(run.iterdir()) and not (same and failed)
 
 
-def _supervise(command: list[str], environment: Mapping[str, str], report: Report) -> int:
-    # A session of its own: Ctrl-C reaches this process alone, which then ends the worker in order.
-    worker = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=dict(environment), start_new_session=True
-    )
+def _supervise(worker: subprocess.Popen[bytes], report: Report) -> int:
     decoder = msgspec.json.Decoder(job.Progress)
-    try:
-        assert worker.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
-        for line in worker.stdout:
-            with contextlib.suppress(msgspec.MsgspecError):
-                report(decoder.decode(line))
-        return worker.wait()
-    finally:
-        _end(worker)
+    assert worker.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
+    for line in worker.stdout:
+        with contextlib.suppress(msgspec.MsgspecError):
+            report(decoder.decode(line))
+    return worker.wait()
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:
@@ -155,8 +180,6 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             worker.wait(_GRACE)
             break
-    if worker.stdout is not None:
-        worker.stdout.close()
 
 
 def _environment(threads: int) -> dict[str, str]:

@@ -27,6 +27,8 @@ FLOORS = {
     "runner": 4,
     "worker": 4,
     "folder": 4,
+    "facts": 4,
+    "trials": 4,
     "comparing": 5,
     "options": 5,
 }

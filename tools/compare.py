@@ -20,7 +20,8 @@ Run it again, and it goes on where it stopped: what is finished and unchanged is
 def main() -> int:
     parser = options.parser(
         __doc__ or "", "--images", "--out", "--policy", "--iou", "--group", "--scale", "--severity",
-        "--accept-below", "--seed", "--seeds", "--set", "--device", "--threads", "--resamples", "--strict", "--allow",
+        "--accept-below", "--seed", "--seeds", "--set", "--device", "--threads", "--jobs", "--resamples",
+        "--strict", "--allow",
         "--no-fiftyone", epilog=EXAMPLES,
     )  # fmt: skip
     parser.add_argument(
@@ -45,6 +46,7 @@ def main() -> int:
             detectors=detectors,
             settings=options.overrides(arguments),
             seeds=arguments.seeds,
+            jobs=arguments.jobs,
             given=arguments.predictions,
             judging=options.judging(arguments),
             fiftyone=not arguments.no_fiftyone,

@@ -22,11 +22,11 @@ def main() -> int:
     def action() -> int:
         from rich.console import Console
 
-        from defect_detect import comparing
+        from defect_detect import comparing, trials
 
         changed = {n: v for n in ("device", "threads") if (v := getattr(arguments, n)) is not None}
         root = comparing.normalized(arguments.dataset, arguments.run)
-        print(comparing.predict(arguments.run, root, arguments.split, Console(stderr=True), changed))
+        print(trials.predict(arguments.run, root, arguments.split, Console(stderr=True), changed))
         return 0
 
     return options.ended(action)

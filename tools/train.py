@@ -24,18 +24,22 @@ def main() -> int:
     def action() -> int:
         from rich.console import Console
 
-        from defect_detect import comparing, config, folder, runner
+        from defect_detect import comparing, config, facts, folder, runner, trials
+        from defect_detect.report import progress
 
         console = Console(stderr=True)
         made = config.read(arguments.config, options.overrides(arguments))
         runner.check(made.framework)
         out = options.out(arguments, "runs")
         out.mkdir(parents=True, exist_ok=True)
-        folder.log_command(out, comparing.versions())
+        folder.log_command(out, facts.versions())
         root = comparing.prepare(options.source(arguments), out, console)
         comparing.measurable(root, training=True)
         home = folder.run_folder(out, made.name, arguments.seed)
-        trained = comparing.train(made, arguments.seed, root, home, console)
+        with progress.board(console) as board:
+            trained = trials.train(
+                made, arguments.seed, root, home, board=board, workers=runner.Workers(), console=console
+            )
         story = trained.history
         print(
             f"{home / trained.outcome.checkpoint}: epoch {story.best_epoch} of {story.epochs},"

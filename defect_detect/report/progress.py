@@ -1,4 +1,4 @@
-"""Live progress of a run: a bar in a terminal, a line an epoch elsewhere."""
+"""Live progress of runs: a bar for each in a terminal, a line an epoch elsewhere."""
 
 from __future__ import annotations
 
@@ -7,45 +7,41 @@ import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from defect_detect import job
 
+Report = Callable[[job.Progress], None]
+Board = Callable[[str], Report]
+"""Gives, for the title of a run, the function that draws its progress. Runs may go side by side."""
+
 
 @contextlib.contextmanager
-def shown(title: str, console: Console | None = None) -> Iterator[Callable[[job.Progress], None]]:
-    """Give a function that draws each `job.Progress` of one run."""
-    console = console or Console(stderr=True)
+def board(console: Console) -> Iterator[Board]:
+    """Draw runs until the block ends."""
     if not console.is_terminal:
-        yield _Lines(title, console).report
+        yield lambda title: _Lines(title, console).report
         return
     columns = (
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=False),
     )  # fmt: skip
     with Progress(*columns, console=console) as bars:
-        task = bars.add_task(title, total=None, note="starting")
-        epochs = ""
-
-        def report(progress: job.Progress) -> None:
-            nonlocal epochs
-            total, done = _share(progress)
-            if progress.stage == "validate":
-                epochs = f"  val FN rate {progress.fn_rate:.2f}, FROC {progress.score:.3f}"
-            loss = f"loss {progress.loss:.3f}" if progress.loss is not None else ""
-            note = f"epoch {progress.epoch}/{progress.epochs}  {loss}{epochs}" if progress.epochs else f"{done}/{total}"
-            bars.update(task, total=total, completed=done, note=note)
-
-        yield report
+        yield lambda title: _Bar(bars, bars.add_task(title, total=None, note="starting")).report
 
 
-def _share(progress: job.Progress) -> tuple[float | None, float]:
-    if not progress.epochs:
-        return (progress.of or None), progress.done
-    if progress.stage == "validate":
-        return progress.epochs, progress.epoch
-    inside = progress.done / progress.of if progress.of else 0.0
-    return progress.epochs, max(progress.epoch - 1, 0) + inside
+class _Bar:
+    def __init__(self, bars: Progress, task: TaskID) -> None:
+        self.bars, self.task = bars, task
+        self.validation = ""
+
+    def report(self, progress: job.Progress) -> None:
+        total, done = _share(progress)
+        if progress.stage == "validate":
+            self.validation = f"  val FN rate {progress.fn_rate:.2f}, FROC {progress.score:.3f}"
+        loss = f"loss {progress.loss:.3f}" if progress.loss is not None else ""
+        note = f"epoch {progress.epoch}/{progress.epochs}  {loss}{self.validation}" if progress.epochs else ""
+        self.bars.update(self.task, total=total, completed=done, note=note)
 
 
 class _Lines:
@@ -63,3 +59,13 @@ class _Lines:
             f" {progress.fn_rate:.2f}, FROC {progress.score:.3f}, {spent:.0f} s, at most {left:.0f} s left",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
+
+
+def _share(progress: job.Progress) -> tuple[float | None, float]:
+    """Of how many steps, and how many are done: epochs in a training, images in a prediction."""
+    if not progress.epochs:
+        return (progress.of or None), progress.done
+    if progress.stage == "validate":
+        return progress.epochs, progress.epoch
+    inside = progress.done / progress.of if progress.of else 0.0
+    return progress.epochs, max(progress.epoch - 1, 0) + inside

@@ -1,0 +1,107 @@
+"""Trainings and predictions of a comparison: each one is skipped when it is done and nothing changed."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+
+from defect_detect import folder, job, runner
+from defect_detect.config import DetectorConfig
+from defect_detect.data import coco
+from defect_detect.errors import ConfigError, DefectDetectError, Fault, InputError, RunFailed
+from defect_detect.report import progress
+
+
+def run_all(
+    configs: Sequence[DetectorConfig], seeds: Sequence[int], root: Path, out: Path, *, jobs: int, console: Console
+) -> tuple[dict[str, list[int]], dict[str, DefectDetectError]]:
+    """Train all, `jobs` at a time, then predict one after the other, so that latencies are comparable."""
+    trained: dict[str, list[int]] = {}
+    failures: dict[str, DefectDetectError] = {}
+    homes = [(made, seed, folder.run_folder(out, made.name, seed)) for made in configs for seed in seeds]
+    workers = runner.Workers()
+    with progress.board(console) as board, concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        runs = [
+            pool.submit(train, made, seed, root, home, board=board, workers=workers, console=console)
+            for made, seed, home in homes
+        ]
+        try:
+            for (made, seed, _), running in zip(homes, runs, strict=True):
+                try:
+                    running.result()
+                except (RunFailed, InputError) as error:
+                    # The others' hours must not be lost with this one.
+                    failures[f"{made.name}-{seed}"] = error
+        except BaseException:
+            workers.end()
+            pool.shutdown(cancel_futures=True)
+            raise
+    for made, seed, home in homes:
+        if home.name not in failures:
+            try:
+                for split in folder.SPLITS:
+                    predict(home, root, split, console)
+            except (RunFailed, InputError) as error:
+                failures[home.name] = error
+            else:
+                trained.setdefault(made.name, []).append(seed)
+    return trained, failures
+
+
+def train(
+    made: DetectorConfig, seed: int, root: Path, home: Path, *, board: progress.Board, workers: runner.Workers,
+    console: Console,
+) -> job.Trained:  # fmt: skip
+    """Train one detector with one seed in the run folder `home`, unless that is done."""
+    wanted = job.TrainJob(
+        detector=made.name, framework=made.framework, model=made.model, dataset=os.path.relpath(root, home),
+        fingerprints={split: coco.load(root, split).fingerprint for split in ("train", "val")},
+        seed=seed, settings=made.settings, options=made.options,
+    )  # fmt: skip
+    if (done := runner.finished(home, wanted)) is not None:
+        console.print(f"{home.name}: trained before, kept", markup=False, highlight=False)
+    else:
+        report = board(f"train {home.name}")
+        done = runner.execute(home, wanted, framework=made.framework, report=report, workers=workers)
+    if not isinstance(done, job.Trained):
+        raise RunFailed(f"{home} holds no training")
+    return done
+
+
+def predict(home: Path, root: Path, split: str, console: Console, overrides: Mapping[str, Any] | None = None) -> Path:
+    """Predict on one split with the training in `home`, unless that is done. Returns the predictions file.
+
+    Raises:
+        ConfigError: `home` holds no finished training.
+        RunFailed: the prediction failed.
+    """
+    made, result = _training(home)
+    target = home / "predictions" / split
+    wanted = job.PredictJob(
+        trained=os.path.relpath(home, target), checkpoint_sha256=result.checkpoint_sha256,
+        dataset=os.path.relpath(root, target), fingerprint=coco.load(root, split).fingerprint, split=split,
+        **{"device": made.settings.device, "threads": made.settings.threads, **(overrides or {})},
+    )  # fmt: skip
+    if runner.finished(target, wanted) is None:
+        with progress.board(console) as board:
+            report = board(f"predict {home.name} on {split}")
+            runner.execute(target, wanted, framework=made.framework, report=report)
+    return target / "predictions.json"
+
+
+def _training(home: Path) -> tuple[job.TrainJob, job.Trained]:
+    expected, found = "the folder of a finished training", "none that succeeded"
+    try:
+        made = job.decode_job((home / "job.json").read_bytes())
+        result = job.decode_result((home / "result.json").read_bytes())
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigError(Fault(where=str(home), expected=expected, found=str(error))) from error
+    if not isinstance(made, job.TrainJob) or not isinstance(result, job.Trained):
+        raise ConfigError(Fault(where=str(home), expected=expected, found=found))
+    return made, result
