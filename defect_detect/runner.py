@@ -55,6 +55,8 @@ class Workers:
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=dict(environment), start_new_session=True
         )
         self._running.add(worker)
+        if self._ended:  # while this one was starting
+            _end(worker)
         try:
             yield worker
         finally:

@@ -274,7 +274,7 @@ def test_ctrl_c_ends_in_order_and_the_same_command_goes_on(export: Path, tmp_pat
     running.send_signal(signal.SIGINT)
     said = running.communicate(timeout=60)[1]
 
-    assert running.returncode == 130
+    assert running.returncode == 130, said
     assert "Traceback" not in said
     assert (tmp_path / "out" / "runs" / "classical-0" / "result.json").exists()
     assert not (tmp_path / "out" / "runs" / "slow-0" / "result.json").exists()
