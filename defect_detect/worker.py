@@ -13,12 +13,8 @@ import argparse
 import ctypes
 import faulthandler
 import hashlib
-import importlib.metadata
 import json
-import math
 import os
-import platform
-import re
 import resource
 import signal
 import sys
@@ -27,18 +23,14 @@ import traceback
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import msgspec
 import numpy as np
 
-from defect_detect import backends, job
+from defect_detect import backends, installed, job
 from defect_detect.data import coco, pixels, predictions
 from defect_detect.data.files import atomic_write, sha256_file
 from defect_detect.errors import FrameworkMissing, InputError, RunFailed, Unsupported
-from defect_detect.evaluation import froc, matching, training_curve
 from defect_detect.tables import Dataset, Predictions
-
-BUDGET = 0.1
-"""FPPI at which the validation FN rate is shown while training."""
+from defect_detect.watching import Watching
 
 
 def main() -> None:
@@ -48,7 +40,8 @@ def main() -> None:
     parser.add_argument("--check", metavar="FRAMEWORK")
     arguments = parser.parse_args()
     if arguments.check:
-        print(json.dumps({"missing": missing(arguments.check), "versions": versions(arguments.check)}))  # noqa: T201 - the answer
+        answer = {"missing": installed.missing(arguments.check), "versions": installed.versions(arguments.check)}
+        print(json.dumps(answer))  # noqa: T201 - the answer
         return
     if arguments.run is None:
         parser.error("a run folder is needed")
@@ -59,7 +52,7 @@ def main() -> None:
     try:
         text = (out / "job.json").read_bytes()
         task = job.decode_job(text)
-        watch = _Watch(wire, out)
+        watch = Watching(wire, out)
         result = _train(task, out, watch) if isinstance(task, job.TrainJob) else _predict(task, out, watch)
     except Exception as error:  # noqa: BLE001 - whatever it was, the parent must hear of it
         traceback.print_exc()
@@ -67,7 +60,7 @@ def main() -> None:
     atomic_write(out / "result.json", job.encode(result))
 
 
-def _train(task: job.TrainJob, out: Path, watch: _Watch) -> job.Trained:
+def _train(task: job.TrainJob, out: Path, watch: Watching) -> job.Trained:
     started = time.monotonic()
     backend = _backend(task.framework)
     root = out / task.dataset
@@ -89,13 +82,13 @@ def _train(task: job.TrainJob, out: Path, watch: _Watch) -> job.Trained:
         history=watch.history(),
         checkpoint_sha256=sha256_file(out / outcome.checkpoint),
         dataset_fingerprints={"train": train.fingerprint, "val": val.fingerprint},
-        versions=versions(task.framework),
+        versions=installed.versions(task.framework),
         seconds=time.monotonic() - started,
         peak_memory_bytes=_peak_memory(),
     )
 
 
-def _predict(task: job.PredictJob, out: Path, watch: _Watch) -> job.Predicted:
+def _predict(task: job.PredictJob, out: Path, watch: Watching) -> job.Predicted:
     started = time.monotonic()
     home = out / task.trained
     trained_job = job.decode_job((home / "job.json").read_bytes())
@@ -122,7 +115,7 @@ def _predict(task: job.PredictJob, out: Path, watch: _Watch) -> job.Predicted:
         model=trained_job.model,
         family=backends.capabilities(trained_job.framework, trained_job.model).family,
         seed=trained_job.seed,
-        versions=versions(trained_job.framework),
+        versions=installed.versions(trained_job.framework),
         checkpoint_sha256=trained.checkpoint_sha256,
         dataset_fingerprint=data.fingerprint,
         split=task.split,
@@ -180,101 +173,13 @@ def _check(said: Predictions, data: Dataset, settings: job.Settings) -> None:
         raise RunFailed("the backend broke its contract: " + "; ".join(broken))
 
 
-class _Watch:
-    """`backends.Watch`: validation, the choice of checkpoint and patience, alike for every framework."""
-
-    def __init__(self, wire: BinaryIO, out: Path) -> None:
-        self.wire = wire
-        self.out = out
-        self.truth: Dataset | None = None
-        self.settings = job.Settings()
-        self.scores: list[float] = []
-        self.lines = ["epoch,loss,validation_froc_recall,validation_fn_rate,seconds"]
-        self.stopped = False
-        self.started = time.monotonic()
-        self.said = 0.0
-
-    def say(self, progress: job.Progress) -> None:
-        self.wire.write(msgspec.json.encode(progress) + b"\n")
-        self.wire.flush()
-
-    def batch(self, done: int, of: int, loss: float | None = None) -> None:
-        now = time.monotonic()
-        if done < of and now - self.said < 0.2:  # noqa: PLR2004 - five lines a second are enough to draw
-            return
-        self.said = now
-        stage = "predict" if self.truth is None else "train"
-        number = len(self.scores) + 1
-        self.say(
-            job.Progress(stage=stage, done=done, of=of, epoch=number, epochs=self.settings.epochs, loss=_finite(loss))
-        )
-
-    def epoch(self, number: int, loss: float, validation: Predictions) -> job.Epoch:
-        if self.truth is None:
-            raise RunFailed("a prediction has no epochs")
-        if not math.isfinite(loss):
-            raise RunFailed(
-                f"the loss became {loss} in epoch {number}: the training diverged. Try a lower `learning_rate`"
-                " (--set learning_rate=...)."
-            )
-        score = froc.mean_froc_recall(self.truth, validation)
-        fn_rate = froc.fn_rate_at_budget(matching.evaluate(self.truth, validation), BUDGET)
-        best = not self.scores or score > max(self.scores)
-        self.scores.append(score)
-        since = len(self.scores) - 1 - int(np.argmax(self.scores))
-        self.stopped = since >= self.settings.patience
-        seconds = time.monotonic() - self.started
-        self.lines.append(f"{number},{loss:.6g},{score:.6f},{fn_rate:.6f},{seconds:.1f}")
-        atomic_write(self.out / "metrics.csv", "\n".join(self.lines) + "\n")
-        self.say(
-            job.Progress(
-                stage="validate", epoch=number, epochs=self.settings.epochs, loss=loss, score=score, fn_rate=fn_rate
-            )
-        )
-        return job.Epoch(score=score, best=best, stop=self.stopped)
-
-    def history(self) -> job.History:
-        if not self.scores:
-            raise RunFailed("the training ended without a single validated epoch")
-        return job.History(
-            epochs=len(self.scores),
-            best_epoch=int(np.argmax(self.scores)) + 1,
-            best_score=max(self.scores),
-            stopped_early=self.stopped,
-            under_trained=training_curve.under_trained(self.scores, stopped_early=self.stopped),
-        )
-
-
 def _backend(framework: str) -> backends.Backend:
-    if lacking := missing(framework):
+    if lacking := installed.missing(framework):
         raise FrameworkMissing(
             f"{framework} needs {', '.join(lacking)}, not installed in {sys.executable}."
             f" Install it with: pip install 'defect-detect[{framework}]'"
         )
     return backends.load(framework)
-
-
-def missing(framework: str) -> list[str]:
-    """Requirements of the backend that are not installed in this Python."""
-    return [name for name in backends.load(framework).requires if _version(name) is None]
-
-
-def versions(framework: str) -> dict[str, str]:
-    """What the figures stand on: Python, this package, the framework and its foundations."""
-    names = ["defect-detect", "numpy", "pillow", *backends.load(framework).requires]
-    found = {_project(name): _version(name) or "missing" for name in names}
-    return {"python": platform.python_version(), **found}
-
-
-def _project(requirement: str) -> str:
-    return re.split(r"[^A-Za-z0-9_.-]", requirement.strip(), maxsplit=1)[0]
-
-
-def _version(requirement: str) -> str | None:
-    try:
-        return importlib.metadata.version(_project(requirement))
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _kind(error: Exception) -> str:
@@ -289,10 +194,6 @@ def _message(error: Exception) -> str:
     if isinstance(error, (InputError, RunFailed)):
         return str(error)
     return f"{type(error).__name__}: {error}"
-
-
-def _finite(loss: float | None) -> float | None:
-    return loss if loss is not None and math.isfinite(loss) else None
 
 
 def _peak_memory() -> int:

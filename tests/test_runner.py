@@ -173,10 +173,10 @@ def test_a_missing_framework_is_told_with_its_cure(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_worker_names_what_its_framework_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    from defect_detect import worker
+    from defect_detect import installed
     from defect_detect.backends import classical
 
     monkeypatch.setattr(classical, "requires", ("no-such-framework>=1.2",))
 
-    assert worker.missing("classical") == ["no-such-framework>=1.2"]
-    assert worker.versions("classical")["no-such-framework"] == "missing"
+    assert installed.missing("classical") == ["no-such-framework>=1.2"]
+    assert installed.versions("classical")["no-such-framework"] == "missing"
