@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,7 +153,8 @@ def judge(out: Path, request: folder.Request, *, fiftyone: bool, console: Consol
     truth = coco.load(root, "test")
     with console.status("writing the report"):
         write.write(out, comparison, judged, truth=truth, measurements=costs, ledger=ledger.rows(judged))
-    terminal.print_comparison(comparison, Console())
+    # A pipe or a log has no width of its own; 80 columns would break the names of detectors.
+    terminal.print_comparison(comparison, Console() if sys.stdout.isatty() else Console(width=120))
     console.print(f"\nreport: {out / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
     if fiftyone:
         _store(out, comparison, judged, truth, console)
