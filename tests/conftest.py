@@ -1,4 +1,5 @@
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# A shell's background job ignores Ctrl-C, and so would every tool that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # No test may reach the databases of the person who runs it.
 os.environ["FIFTYONE_DATABASE_DIR"] = tempfile.mkdtemp(prefix="defect-detect-mongo-")
 os.environ["FIFTYONE_DATABASE_NAME"] = f"defect-detect-test-{os.getpid()}"

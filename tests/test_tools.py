@@ -259,14 +259,7 @@ def test_ctrl_c_ends_in_order_and_the_same_command_goes_on(export: Path, tmp_pat
     slow.write_text((ROOT / CLASSICAL).read_text().replace("options:", "options:\n  sleep: 0.3"))
     command = [sys.executable, "tools/compare.py", str(export), "--out", str(tmp_path / "out"),
                "--detectors", CLASSICAL, str(slow), *FAST]  # fmt: skip
-    # A test run in a shell's background inherits an ignored SIGINT; a terminal's tool doesn't.
-    running = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - this test has no threads
-    )
+    running = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     job = tmp_path / "out" / "runs" / "slow-0" / "job.json"
     deadline = time.monotonic() + 60
     while not job.exists() and time.monotonic() < deadline:
