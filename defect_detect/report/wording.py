@@ -135,19 +135,11 @@ def missed_by(detectors: Sequence[str], everyone: Sequence[str]) -> str:
 
 
 def verdict(comparison: Comparison) -> tuple[str, list[str]]:
-    """The verdict's first sentence, and the rest as points: the sentences on pairs one by one.
-
-    Pairs that the verdict passes over come as well, so nothing is left out and nothing said twice.
-    """
+    """The verdict's first sentence, and the rest as points in its order: the sentences on pairs one by one."""
     head, stop, rest = comparison.verdict.partition(". ")
-    lead = f"{head}." if stop else head
-    sentences = [pair.sentence for pair in comparison.pairs]
-    for sentence in sentences:
-        rest = rest.replace(sentence, f"\n{sentence}\n")
-    said = [line.strip() for line in rest.splitlines() if line.strip()]
-    others = [sentence for sentence in sentences if sentence not in said and sentence not in lead]
-    remarks = [line for line in said if line not in sentences]
-    return lead, [line for line in said if line in sentences] + others + remarks
+    for pair in comparison.pairs:
+        rest = rest.replace(pair.sentence, f"\n{pair.sentence}\n")
+    return (f"{head}." if stop else head), [line.strip() for line in rest.splitlines() if line.strip()]
 
 
 def judged_at(comparison: Comparison) -> str:
