@@ -530,3 +530,10 @@ def test_the_parts_are_importable_without_the_framework():
     assert training.__name__.endswith("_ultralytics.training")
     assert set(backend.models) >= {"yolo11n", "yolo11s", "yolo11m", "yolo26n", "yolo26s", "yolo26m", "yolov8n"}
     assert all(model.masks and model.pretrained for model in backend.models.values())
+
+
+@pytest.mark.framework
+def test_pictures_are_opened_by_pillow_alone_after_ultralytics_came():
+    environment.start(1)
+
+    assert Image.open.__module__ == "PIL.Image"

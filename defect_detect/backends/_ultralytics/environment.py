@@ -21,12 +21,16 @@ def start(threads: int) -> int:
     """Import ultralytics and give torch `threads` CPU threads; how many it has now.
 
     0 takes what OMP_NUM_THREADS says, else all cores of this process. ultralytics writes a settings
-    file when it is imported, by which it sends usage statistics, and sets OMP_NUM_THREADS to 1: the
-    settings go to a folder that is gone when this returns, and the environment is as before.
+    file when it is imported, by which it sends usage statistics, sets OMP_NUM_THREADS to 1, and puts
+    itself into `PIL.Image.open`, where a picture that can't be read becomes a missing package: the
+    settings go to a folder that is gone when this returns, and the rest is as before.
 
     Raises:
         FrameworkMissing: ultralytics, or something it needs, can't be imported.
     """
+    from PIL import Image
+
+    opener = Image.open
     told = os.environ.get("OMP_NUM_THREADS", "")
     count = threads or (int(told) if told.isdigit() else 0) or len(os.sched_getaffinity(0))
     os.environ.update(_SWITCHES)
@@ -44,6 +48,7 @@ def start(threads: int) -> int:
             fault = Fault(where="framework ultralytics", expected="installed", found=str(error), fix=fix)
             raise FrameworkMissing(fault) from error
         finally:
+            Image.open = opener
             for name, value in before.items():
                 if value is None:
                     os.environ.pop(name, None)
