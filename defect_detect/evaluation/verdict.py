@@ -100,7 +100,8 @@ def _choice(detectors: Sequence[Detector], pairs: Sequence[Pair], policy: Policy
     for leader in leaders:
         if all((leader.name, other.name) in wins for other in judged if other is not leader) and len(judged) > 1:
             most = "raises the fewest false alarms" if policy.kind == "recall" else "misses the fewest defects"
-            return f"{leader.name} {most} {_budget(policy)}: {_figure(leader, recall=policy.kind == 'recall')}."
+            among = "" if len(judged) == len(detectors) else "Of those that can be judged, "
+            return f"{among}{leader.name} {most} {_budget(policy)}: {_figure(leader, recall=policy.kind == 'recall')}."
     if len(judged) == 1:
         return f"Only {judged[0].name} can be judged: {_missing(judged[0])} {_budget(policy)}."
     names = _listed([d.name for d in leaders])
