@@ -131,7 +131,7 @@ def normalized(dataset: Path, run: Path) -> Path:
     if dataset.is_dir() and coco.is_normalized(dataset):
         return dataset
     beside = run.parents[1] / "dataset"
-    if coco.is_normalized(beside):
+    if coco.is_normalized(beside) and coco.describe(beside).source == dataset.name:
         return beside
     raise DatasetError(Fault(where=str(dataset), expected="a normalized dataset", found="none",
                              fix=f"Make one: python tools/normalize.py {dataset} --out DIR."))  # fmt: skip

@@ -271,3 +271,15 @@ def test_ctrl_c_ends_in_order_and_the_same_command_goes_on(export: Path, tmp_pat
     assert "Traceback" not in said
     assert (tmp_path / "out" / "runs" / "classical-0" / "result.json").exists()
     assert not (tmp_path / "out" / "runs" / "slow-0" / "result.json").exists()
+
+
+def test_predict_takes_the_dataset_that_was_trained_on_and_no_other(
+    comparison: Path, export: Path, tmp_path: Path
+) -> None:
+    run = comparison / "runs" / "classical-0"
+    other = tmp_path / "other.json"
+    shutil.copy(export, other)
+
+    assert "tools/normalize.py" in refused(tool("predict", other, run))
+    known = tool("predict", export, run, "--split", "val")
+    assert known.returncode == 0, known.stderr
