@@ -20,7 +20,7 @@ import msgspec
 import yaml
 
 from defect_detect import backends
-from defect_detect.errors import ConfigError, Fault
+from defect_detect.errors import ConfigError, Fault, did_you_mean
 from defect_detect.job import Settings
 
 _SETTINGS: dict[str, msgspec.structs.FieldInfo] = {field.name: field for field in msgspec.structs.fields(Settings)}
@@ -111,8 +111,7 @@ def _unknown(content: Mapping[str, Any], path: Path) -> list[Fault]:
     faults = []
     for key in content:
         if key not in _KEYS:
-            near = difflib.get_close_matches(str(key), _KEYS, n=1)
-            fix = f"Did you mean {near[0]!r}?" if near else "What the framework alone knows goes under `options:`."
+            fix = did_you_mean(str(key), _KEYS) or "What the framework alone knows goes under `options:`."
             expected = "one of " + ", ".join(_KEYS)
             faults.append(Fault(where=f"{path}: {key}", expected=expected, found="this key", fix=fix))
     return faults

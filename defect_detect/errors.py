@@ -16,7 +16,8 @@ DefectDetectError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -32,6 +33,12 @@ class Fault:
     def __str__(self) -> str:
         text = f"{self.where}: expected {self.expected}, found {self.found}"
         return f"{text}. {self.fix}" if self.fix else text
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The hint at the nearest of the known words; empty where none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"Did you mean {near[0]!r}?" if near else ""
 
 
 class DefectDetectError(Exception):

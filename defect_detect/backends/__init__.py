@@ -7,7 +7,6 @@ install of one must not take the others down.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
-from defect_detect.errors import ConfigError, Fault
+from defect_detect.errors import ConfigError, Fault, did_you_mean
 from defect_detect.job import Epoch, PredictOutcome, Settings, TrainJob, TrainOutcome
 from defect_detect.tables import Dataset, Predictions
 
@@ -94,8 +93,7 @@ def load(name: str) -> Backend:
         ConfigError: there is none of that name.
     """
     if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, names())
         raise ConfigError(Fault(where="framework", expected=" | ".join(names()), found=repr(name), fix=hint))
     return cast("Backend", importlib.import_module(f"{__name__}.{name}"))
 
@@ -108,8 +106,7 @@ def capabilities(framework: str, model: str) -> Capabilities:
     """
     models = load(framework).models
     if model not in models:
-        near = difflib.get_close_matches(model, models, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(model, models)
         raise ConfigError(Fault(where="model", expected=" | ".join(models), found=repr(model), fix=hint))
     return models[model]
 

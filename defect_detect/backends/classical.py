@@ -11,7 +11,6 @@ none: there are no weights. A learning rate or a path of weights is refused.
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +25,7 @@ from defect_detect.backends import Capabilities, Watch
 from defect_detect.backends._learned import Lesson, Shapes
 from defect_detect.backends._spots import FEATURES, Eye, Spots, look
 from defect_detect.data.files import atomic_write
-from defect_detect.errors import ConfigError, DatasetError, Fault, RunFailed, Unsupported
+from defect_detect.errors import ConfigError, DatasetError, Fault, RunFailed, Unsupported, did_you_mean
 from defect_detect.job import PredictOutcome, Settings, TrainJob, TrainOutcome
 from defect_detect.tables import Dataset, Predictions
 
@@ -182,8 +181,7 @@ def _options(job: TrainJob) -> dict[str, float]:
     faults = []
     for name, value in job.options.items():
         if name not in _OPTIONS:
-            near = difflib.get_close_matches(name, _OPTIONS, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, _OPTIONS)
             faults.append(Fault(where=f"options.{name}", expected=" | ".join(_OPTIONS), found="this option", fix=hint))
         elif not _fits(name, value):
             faults.append(Fault(where=f"options.{name}", expected=_OPTIONS[name][1], found=repr(value)))

@@ -27,7 +27,7 @@ def atomic_write(path: Path, content: bytes | str) -> None:
             file.write(data)
             file.flush()
             # mkstemp makes files private; a result is as readable as any other file of the user.
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
+            os.fchmod(file.fileno(), 0o666 & ~umask())
             os.fsync(file.fileno())
         Path(name).replace(path)
     except BaseException:
@@ -60,7 +60,8 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The process's umask, by which files that people shall read are made readable."""
     # The only portable way to read the umask is to set it.
     current = os.umask(0o077)
     os.umask(current)

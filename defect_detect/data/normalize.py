@@ -6,7 +6,6 @@ README.md beside this file lists what the result promises.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from defect_detect.data import coco, paths, pictures
 from defect_detect.data import source as sources_
 from defect_detect.data.categories import Classes
 from defect_detect.data.categories import collect as collect_classes
-from defect_detect.data.files import sync_folder
+from defect_detect.data.files import sync_folder, umask
 from defect_detect.data.intake import take
 from defect_detect.data.listing import Listing, collect
 from defect_detect.data.pictures import Progress
@@ -108,7 +107,7 @@ def normalize(
         taken = take(sources, listings, found, classes, log)
         log.check()
         content = publish(part, taken, classes, options, log, strict=strict, name=source.name, stamp=stamp)
-        part.chmod(0o777 & ~_umask())
+        part.chmod(0o777 & ~umask())
         if out.exists():
             out.rmdir()  # empty, as checked above
         part.rename(out)
@@ -199,9 +198,3 @@ def _existing(out: Path) -> Normalized:
     except (OSError, msgspec.DecodeError) as error:
         raise DatasetError(Fault(where=str(out / "repairs.jsonl"), expected="our own file", found=str(error))) from None
     return Normalized(root=out, content=content, repairs=repairs, reused=True)
-
-
-def _umask() -> int:
-    current = os.umask(0o077)
-    os.umask(current)
-    return current

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from defect_detect.errors import ConfigError, Fault
+from defect_detect.errors import ConfigError, Fault, did_you_mean
 
 T = TypeVar("T", bound=msgspec.Struct)
 _COMMON = ("score_thresh", "detections_per_img", "box_score_thresh", "box_detections_per_img")
@@ -140,8 +139,7 @@ def _unknown(where: str, given: Mapping[str, Any], known: Iterable[str], faults:
     for key in given:
         if key in known:
             continue
-        near = difflib.get_close_matches(str(key), known, n=1)
-        fix = f"Did you mean {near[0]!r}?" if near else ""
+        fix = did_you_mean(str(key), known)
         if key in _COMMON:
             fix = "Set score_floor and max_detections of the config instead: they are the same for all detectors"
         faults.append(Fault(where=where, expected=" | ".join(known), found=repr(key), fix=fix))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from defect_detect.errors import ConfigError, Fault
+from defect_detect.errors import ConfigError, Fault, did_you_mean
 from defect_detect.job import TrainJob
 
 _SETTING = {
@@ -82,8 +81,7 @@ def _faults(options: Mapping[str, Any], known: Mapping[str, Any]) -> list[Fault 
         elif name in _OURS:
             faults.append(Fault(where=where, expected=f"to be left alone ({_OURS[name]})", found=repr(value)))
         elif name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            fix = f"Did you mean {near[0]!r}?" if near else ""
+            fix = did_you_mean(name, known)
             faults.append(Fault(where=where, expected="an argument of ultralytics", found=repr(name), fix=fix))
         elif name == "task" and value not in ("detect", "segment"):
             faults.append(Fault(where=where, expected="detect | segment", found=repr(value)))
