@@ -79,6 +79,14 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     recall: list[float]
 
 
+class FrocBand(msgspec.Struct, frozen=True, kw_only=True):
+    """95 % interval of recall at each FPPI of a grid, point by point, the units drawn again."""
+
+    fppi: list[float]
+    low: list[float]
+    high: list[float]
+
+
 class Froc(msgspec.Struct, frozen=True, kw_only=True):
     """The curve over all thresholds, its score (mean recall at 1/8 ... 8 FPPI) and LAMR."""
 
@@ -91,6 +99,7 @@ class Froc(msgspec.Struct, frozen=True, kw_only=True):
     """Over all defects together ..."""
     lamr_class_mean: float | None = None
     """... and the mean of the classes' own."""
+    band: FrocBand | None = None
 
 
 class AveragePrecision(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +132,10 @@ class Localization(msgspec.Struct, frozen=True, kw_only=True):
     """Median predicted / true width."""
     height_ratio: float | None
     mask_iou_mean: float | None
+    boundary_iou_mean: float | None = None
+    """Cheng et al. 2021."""
+    iou_histogram: list[int] = []
+    """Hits by box IoU in twenty bins of 0.05 from 0 to 1."""
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +145,137 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     """`class` | `size` | `severity` | the name of an attribute"""
     value: str
     fn_rate: Estimate
+
+
+class LocalizationSlice(msgspec.Struct, frozen=True, kw_only=True):
+    """Localization over the hits of a part of the defects."""
+
+    by: str
+    """`class` | `size`"""
+    value: str
+    localization: Localization
+
+
+class PodBin(msgspec.Struct, frozen=True, kw_only=True):
+    """Observed hits among the targets of a range of sizes."""
+
+    low: float
+    high: float
+    found: Rate
+
+
+class Pod(msgspec.Struct, frozen=True, kw_only=True):
+    """Probability of detection by size (MIL-HDBK-1823A), at the operating point. Sizes in `unit`."""
+
+    of: str
+    """`all`, or the class whose defects these are."""
+    measure: str
+    """What size is: `area` | `long side` | `short side` | `maximum Feret` | `minimum Feret`"""
+    unit: str
+    link: str
+    """`logit` | `probit`"""
+    targets: int
+    hits: int
+    status: str
+    """`ok` | `not_estimable` | `all_found`"""
+    why: str
+    """The reason when it is not estimable; the statement that can be made instead when all were found."""
+    intercept: float | None = None
+    slope: float | None = None
+    """On the natural logarithm of size."""
+    floor: float = 0.0
+    ceiling: float = 1.0
+    a50: float | None = None
+    a90: float | None = None
+    a90_95: float | None = None
+    """One-sided upper 95 % bound of a90."""
+    bound_method: str = ""
+    size: list[float] = []
+    pod: list[float] = []
+    low: list[float] = []
+    """One-sided lower 95 % bound of the curve."""
+    bins: list[PodBin] = []
+    warnings: list[str] = []
+
+
+class Lrp(msgspec.Struct, frozen=True, kw_only=True):
+    """Localization recall precision (Oksuz et al. 2021): 0 is perfect, 1 the worst; None: no defects."""
+
+    at_operating_point: float | None
+    olrp: float | None
+    """The least over all thresholds, the mean over classes ..."""
+    olrp_localization: float | None
+    olrp_false_positive: float | None
+    olrp_false_negative: float | None
+    """... and its parts there."""
+    optimal_thresholds: dict[str, float | None]
+    """By class."""
+
+
+class CalibrationBin(msgspec.Struct, frozen=True, kw_only=True):
+    """Predictions of neighbouring scores."""
+
+    low: float
+    high: float
+    mean_score: float
+    hits: Rate
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """Score against being a hit, in bins of equal mass, and the expected calibration error."""
+
+    ece: float | None
+    bins: list[CalibrationBin]
+
+
+class AttributeAgreement(msgspec.Struct, frozen=True, kw_only=True):
+    """Accept / reject decisions over units against the reference (AIAG, MSA 4th ed.)."""
+
+    effectiveness: Rate
+    """Right decisions / opportunities."""
+    miss_rate: Rate
+    false_alarm_rate: Rate
+    kappa: float | None
+    repeatability: Rate | None
+    """Groups whose repeats were all decided alike; None where no group holds repeats."""
+
+
+class Sweep(msgspec.Struct, frozen=True, kw_only=True):
+    """What a detector does at each of some descending thresholds, counts summed over its seeds."""
+
+    threshold: list[float]
+    validation_fppi: list[float] | None
+    """At the same thresholds: by it a budget can be set for all detectors at once."""
+    missed: list[int]
+    defects: int
+    false_alarms: list[int]
+    images: int
+    escaped: list[int]
+    defective: int
+    overkilled: list[int]
+    defect_free: int
+
+
+class Adjudicated(msgspec.Struct, frozen=True, kw_only=True):
+    """A detector's FN rate before and after the human review."""
+
+    detector: str
+    before: Estimate
+    after: Estimate
+    false_alarms_before: Rate
+    false_alarms_after: Rate
+
+
+class Adjudication(msgspec.Struct, frozen=True, kw_only=True):
+    """What a review changed."""
+
+    verdicts: dict[str, int]
+    """`true miss` | `label error` | `borderline` | `unlabelled defect` | `true false alarm` -> how many"""
+    reviewed_hits: int
+    optimistic: bool
+    """Only misses were reviewed, no random sample of hits: label errors among hits stay unseen."""
+    detectors: list[Adjudicated]
+    notes: list[str]
 
 
 class Detector(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,6 +299,15 @@ class Detector(msgspec.Struct, frozen=True, kw_only=True):
     measured: dict[str, Any]
     """Input size, NMS, initial weights, epochs, images seen, early stop, masks, versions, hashes."""
     notes: list[str]
+    pod: list[Pod] = []
+    """All defects first, then class by class."""
+    lrp: Lrp | None = None
+    calibration: Calibration | None = None
+    attribute_agreement: AttributeAgreement | None = None
+    expected_cost: float | None = None
+    """Per unit, in the unit of the costs given."""
+    localization_slices: list[LocalizationSlice] = []
+    sweep: Sweep | None = None
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -276,3 +429,6 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     rank_stability: dict[str, list[str]]
     """Hit rule -> detectors from the fewest misses up."""
     suspects: Suspects
+    rank_misses: dict[str, dict[str, float]] = {}
+    """Hit rule -> detector -> mean count of misses over its seeds."""
+    adjudication: Adjudication | None = None
