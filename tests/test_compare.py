@@ -5,10 +5,9 @@ import itertools
 import msgspec
 import numpy as np
 import pytest
-from scipy import stats
 
 from defect_detect.errors import ConfigError, DatasetError, NotComparable
-from defect_detect.evaluation import contract, pairs, verdict
+from defect_detect.evaluation import contract, verdict
 from defect_detect.evaluation.compare import compare
 from defect_detect.evaluation.comparison import Comparison, DatasetFacts, Difference, Estimate, Rate
 from defect_detect.evaluation.froc import froc
@@ -18,7 +17,6 @@ from defect_detect.evaluation.ledger import rows
 from defect_detect.evaluation.matching import evaluate
 from defect_detect.evaluation.missed import scored
 from defect_detect.evaluation.operating import parse_policy
-from defect_detect.evaluation.resampling import draw, weighted
 from defect_detect.job import Manifest
 from defect_detect.tables import Predictions
 from tests import scenes
@@ -453,28 +451,6 @@ def test_resampled_curves_with_all_weights_one_are_the_curve(seed):
         grid = (np.arange(200_000) + 0.5) / 200_000 * budget
         expected = recall[np.searchsorted(fppi, grid, side="right") - 1].mean()
         assert partial_area(table, budget, one) == pytest.approx([expected] * 2, abs=1e-4)
-
-
-def test_few_units_widen_the_difference_by_students_t():
-    of = np.full(8, 5.0)
-    a, b = np.array([4.0, 3, 5, 2, 4, 3, 4, 2]), np.array([1.0, 0, 2, 1, 0, 1, 2, 1])
-    weights = draw(np.random.default_rng(0), 8, 4000)
-    drawn = weighted(weights, a - b) / 40
-
-    got = pairs._interval(drawn, a, b, of, bounded=True)
-
-    expected = stats.t.interval(0.95, 7, loc=(a - b).mean(), scale=stats.sem(a - b))
-    assert (got.low, got.high) == pytest.approx(np.array(expected) / 5, rel=0.05)
-    assert "Student" in got.method
-
-
-def test_two_that_miss_nothing_differ_by_an_unknown_little():
-    of, none = np.ones(20), np.zeros(20)
-
-    got = pairs._interval(np.zeros(100), none, none, of, bounded=True)
-
-    assert got.low == -got.high < 0
-    assert pairs._interval(np.full(100, np.nan), none, none, of, bounded=True) is None
 
 
 def test_words_for_what_is_not_known():

@@ -7,17 +7,9 @@ from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from defect_detect.evaluation.resampling import (
-    draw,
-    effective_size,
-    mean_bound,
-    over_seeds,
-    percentile,
-    rate_interval,
-    ratio,
-    share_bound,
-    weighted,
-)
+from defect_detect.evaluation.exact_bounds import effective_size, mean_bound, share_bound
+from defect_detect.evaluation.intervals import difference_interval, percentile, rate_interval
+from defect_detect.evaluation.resampling import draw, over_seeds, ratio, weighted
 from defect_detect.evaluation.statistics import holm, mcnemar, needed, sign_flip, smallest_detectable
 
 
@@ -191,3 +183,25 @@ def test_power_of_what_was_seen():
     assert needed(0.02, 500) == int(np.ceil(500 * (0.02 * (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) / 0.05) ** 2))
     assert smallest_detectable(0.0) is None
     assert needed(float("nan"), 10) is None
+
+
+def test_few_units_widen_the_difference_by_students_t():
+    of = np.full(8, 5.0)
+    a, b = np.array([4.0, 3, 5, 2, 4, 3, 4, 2]), np.array([1.0, 0, 2, 1, 0, 1, 2, 1])
+    weights = draw(np.random.default_rng(0), 8, 4000)
+    drawn = weighted(weights, a - b) / 40
+
+    got = difference_interval(drawn, a, b, of, bounded=True)
+
+    expected = stats.t.interval(0.95, 7, loc=(a - b).mean(), scale=stats.sem(a - b))
+    assert (got.low, got.high) == pytest.approx(np.array(expected) / 5, rel=0.05)
+    assert "Student" in got.method
+
+
+def test_two_that_miss_nothing_differ_by_an_unknown_little():
+    of, none = np.ones(20), np.zeros(20)
+
+    got = difference_interval(np.zeros(100), none, none, of, bounded=True)
+
+    assert got.low == -got.high < 0
+    assert difference_interval(np.full(100, np.nan), none, none, of, bounded=True) is None

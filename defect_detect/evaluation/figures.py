@@ -8,9 +8,10 @@ import numpy as np
 
 from defect_detect.evaluation.comparison import Estimate, Figures, OperatingPoint, Rate, Slice
 from defect_detect.evaluation.entrant import Draws, Entrant
+from defect_detect.evaluation.intervals import rate_interval
 from defect_detect.evaluation.missed import FIGURES, opportunities, tally
 from defect_detect.evaluation.operating import Policy
-from defect_detect.evaluation.resampling import over_seeds, rate_interval, ratio, weighted
+from defect_detect.evaluation.resampling import over_seeds, ratio, weighted
 from defect_detect.evaluation.slices import slices
 from defect_detect.tables import Bools, Floats
 

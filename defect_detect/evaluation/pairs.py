@@ -9,21 +9,13 @@ import msgspec
 import numpy as np
 
 from defect_detect.evaluation.agreement import mostly_missed
-from defect_detect.evaluation.comparison import Difference, Interval, Pair
+from defect_detect.evaluation.comparison import Difference, Pair
 from defect_detect.evaluation.entrant import Draws, Entrant
 from defect_detect.evaluation.froc_resampling import partial_area
+from defect_detect.evaluation.intervals import difference_interval, percentile
 from defect_detect.evaluation.localization import touched_iou
 from defect_detect.evaluation.missed import FIGURES
-from defect_detect.evaluation.resampling import (
-    FEW_UNITS,
-    LEVEL,
-    mean_bound,
-    over_seeds,
-    percentile,
-    ratio,
-    share_bound,
-    weighted,
-)
+from defect_detect.evaluation.resampling import over_seeds, ratio, weighted
 from defect_detect.evaluation.statistics import ALPHA, holm, mcnemar, needed, sign_flip, smallest_detectable
 from defect_detect.tables import Floats
 
@@ -112,7 +104,7 @@ def _difference(a: Entrant, b: Entrant, figure: str, seed: int, *, tested: bool)
     drawn = _drawn(a, b, figure) if figure == "fn_rate" else _frozen(a, b, figure)
     return Difference(
         value=value,
-        interval=_interval(drawn, count_a, count_b, of, bounded=figure == "fn_rate"),
+        interval=difference_interval(drawn, count_a, count_b, of, bounded=figure == "fn_rate"),
         p=sign_flip(count_a - count_b, seed=seed) if tested and value is not None else None,
     )
 
@@ -125,47 +117,6 @@ def _drawn(a: Entrant, b: Entrant, figure: str) -> Floats:
 def _frozen(a: Entrant, b: Entrant, figure: str) -> Floats:
     column = FIGURES.index(figure)
     return a.frozen[:, column] - b.frozen[:, column]
-
-
-def _interval(drawn: Floats, a: Floats, b: Floats, of: Floats, *, bounded: bool) -> Interval | None:
-    """The bootstrap's interval, joined where it can't be trusted with a wider one.
-
-    Under 30 units: Student's, on the units' own degrees of freedom. Counts of zero or all: made of the two exact
-    bounds by 'square and add' (Newcombe 1998), taking the two as independent.
-    """
-    units = int((of > 0).sum())
-    interval = percentile(drawn, units)
-    if interval is None:
-        return None
-    error = float(np.nanstd(drawn))
-    value = float((a.sum() - b.sum()) / of.sum())
-    extreme = any(one.sum() == 0 or (bounded and one.sum() == of.sum()) for one in (a, b))
-    if extreme or error == 0 or units == 1:
-        return _joined(interval, *_square_and_add(a, b, of, bounded=bounded), "exact bounds, square and add")
-    if units >= FEW_UNITS:
-        return interval
-    half = _student(units) * error
-    return _joined(interval, value - half, value + half, f"bootstrap and Student's t over {units} units")
-
-
-def _student(units: int) -> float:
-    from scipy import stats
-
-    # A resample of U units varies less than U units do, by (U - 1) / U.
-    return float(stats.t.ppf((1 + LEVEL) / 2, units - 1) * np.sqrt(units / (units - 1)))
-
-
-def _square_and_add(a: Floats, b: Floats, of: Floats, *, bounded: bool) -> tuple[float, float]:
-    bound = share_bound if bounded else mean_bound
-    of_a, of_b = bound(a, of), bound(b, of)
-    rate_a, rate_b = a.sum() / of.sum(), b.sum() / of.sum()
-    low = rate_a - rate_b - np.hypot(rate_a - of_a.low, of_b.high - rate_b)
-    high = rate_a - rate_b + np.hypot(of_a.high - rate_a, rate_b - of_b.low)
-    return float(low), float(high)
-
-
-def _joined(interval: Interval, low: float, high: float, method: str) -> Interval:
-    return Interval(low=min(low, interval.low), high=max(high, interval.high), method=method)
 
 
 def _partial(entrant: Entrant, draws: Draws, budget: float) -> tuple[float, Floats]:

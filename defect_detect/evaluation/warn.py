@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from defect_detect.evaluation.entrant import Entrant
+from defect_detect.evaluation.intervals import FEW_UNITS
 from defect_detect.evaluation.operating import Policy
-from defect_detect.evaluation.resampling import FEW_UNITS
 
 FEW_ALARMS = 10
 LOWEST_LAMR = 0.01
