@@ -20,7 +20,8 @@ from defect_detect.evaluation.compare import compare
 from defect_detect.evaluation.judged import Contender, Judged, Run
 from defect_detect.evaluation.matching import evaluate
 from defect_detect.evaluation.operating import parse_policy
-from defect_detect.report import charts, gallery, ledger_csv, markdown, misses, page, palette, panels, wording
+from defect_detect.report import gallery, ledger_csv, markdown, misses, page, palette, panels, wording
+from defect_detect.report.charts import dots, froc
 from defect_detect.report.costs import amount, costs
 from defect_detect.report.terminal import print_comparison
 from defect_detect.report.write import write
@@ -433,10 +434,10 @@ def test_no_text_cell_starts_a_formula_and_numbers_stay_numbers(value):
 def test_dots_lie_on_their_axis_in_the_order_of_their_values(pairs):
     look = palette.NEUTRAL
     lanes = [
-        charts.Value(identity=look, value=v, interval=None if v is None else values.Interval(
+        dots.Value(identity=look, value=v, interval=None if v is None else values.Interval(
             low=v - h, high=v + h, method=""), text="") for v, h in pairs
     ]  # fmt: skip
-    plot = charts.dot_plot([("", "", lanes)], label=str)
+    plot = dots.dot_plot([("", "", lanes)], label=str)
     placed = [(v, lane) for (v, _), lane in zip(pairs, plot.rows[0].lanes, strict=True) if v is not None]
 
     assert 2 <= len(plot.ticks) <= 14
@@ -450,10 +451,12 @@ def test_dots_lie_on_their_axis_in_the_order_of_their_values(pairs):
 def test_a_froc_path_goes_right_before_it_goes_up():
     curve = values.Curve(fppi=[0.0, 0.5, 1.0], recall=[0.2, 0.2, 0.6])
     look = palette.NEUTRAL
-    plot = charts.froc_plot([(look, curve, (0.5, 0.2), "")], images=8, budget=0.25)
+    plot = froc.froc_plot(
+        [froc.FrocInput(identity=look, curve=curve, band=None, point=(0.5, 0.2), text="")], images=8, budget=0.25
+    )
     at = {tick.label: tick.at for tick in plot.x_ticks}
 
-    assert plot.lines[0].path == f"M0 1000V800H{10 * at['1']:g}V400H1000"
+    assert plot.lines[0].path == f"M0 1000V800H{round(10 * at['1'])}V400H1000"
     assert plot.lines[0].x == at["1/2"]
     assert plot.budget == at["1/4"]
     assert plot.one_false_alarm == at["1/8"]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from defect_detect.errors import DatasetError
 from defect_detect.evaluation.comparison import Comparison, Detector, Estimate, Rate
 from defect_detect.evaluation.judged import Judged
-from defect_detect.report import charts, glossary, misses, palette, panels, wording
+from defect_detect.report import glossary, misses, palette, panels, wording
+from defect_detect.report.charts import dots, froc, stacked
 from defect_detect.report.costs import costs
 from defect_detect.report.palette import Identity
 from defect_detect.tables import Dataset
@@ -48,7 +49,7 @@ def render(
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    folder = Path(__file__).parent
+    folder = Path(__file__).parent / "templates"
     environment = Environment(
         loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
@@ -92,27 +93,25 @@ def breakable(text: str) -> Markup:
     return Markup(_JOINT.sub(r"\1<wbr>", str(escape(text))))  # noqa: S704 - escaped the line above
 
 
-def _rates(
-    comparison: Comparison, looks: Mapping[str, Identity], pick: Callable[[Detector], Estimate]
-) -> charts.DotPlot:
+def _rates(comparison: Comparison, looks: Mapping[str, Identity], pick: Callable[[Detector], Estimate]) -> dots.DotPlot:
     rows = [(d.name, "", [_value(looks[d.name], pick(d))]) for d in comparison.detectors]
-    return charts.dot_plot(rows, label=_percent_tick)
+    return dots.dot_plot(rows, label=_percent_tick)
 
 
-def _false_alarms(comparison: Comparison, looks: Mapping[str, Identity]) -> charts.DotPlot:
+def _false_alarms(comparison: Comparison, looks: Mapping[str, Identity]) -> dots.DotPlot:
     rows = []
     for d in comparison.detectors:
         estimate = d.test.fppi
-        found = charts.Value(
+        found = dots.Value(
             identity=looks[d.name], value=estimate.rate.value, interval=wording.best_interval(estimate),
             text=wording.per_image(estimate.rate),
         )  # fmt: skip
         rows.append((d.name, "", [found]))
-    return charts.dot_plot(rows, label=lambda x: f"{x:g}")
+    return dots.dot_plot(rows, label=lambda x: f"{x:g}")
 
 
-def _value(identity: Identity, estimate: Estimate) -> charts.Value:
-    return charts.Value(
+def _value(identity: Identity, estimate: Estimate) -> dots.Value:
+    return dots.Value(
         identity=identity, value=estimate.rate.value, interval=wording.best_interval(estimate),
         text=wording.share(estimate.rate),
     )  # fmt: skip
@@ -122,49 +121,51 @@ def _percent_tick(x: float) -> str:
     return f"{100 * x:g}\u00a0%"
 
 
-def _froc(comparison: Comparison, looks: Mapping[str, Identity]) -> charts.FrocPlot:
+def _froc(comparison: Comparison, looks: Mapping[str, Identity]) -> froc.FrocPlot:
     curves = []
     for d in comparison.detectors:
         missed, fppi = d.test.fn_rate.rate, d.test.fppi.rate
         hits = Rate(count=missed.of - missed.count, of=missed.of)
         point = (fppi.value, hits.value) if fppi.value is not None and hits.value is not None else None
         text = f"recall {wording.share(hits)} at {wording.number(fppi.value)} FPPI"
-        curves.append((looks[d.name], d.froc.curve, point, text))
-    return charts.froc_plot(curves, images=comparison.dataset.images.get("test", 0), budget=comparison.protocol.budget)
+        curves.append(
+            froc.FrocInput(identity=looks[d.name], curve=d.froc.curve, band=d.froc.band, point=point, text=text)
+        )
+    return froc.froc_plot(curves, images=comparison.dataset.images.get("test", 0), budget=comparison.protocol.budget)
 
 
-def _slices(comparison: Comparison, looks: Mapping[str, Identity]) -> list[tuple[str, charts.DotPlot]]:
+def _slices(comparison: Comparison, looks: Mapping[str, Identity]) -> list[tuple[str, dots.DotPlot]]:
     """A plot for each way of slicing: class and size first, then as they come."""
-    kinds: dict[str, dict[str, list[charts.Value]]] = {}
+    kinds: dict[str, dict[str, list[dots.Value]]] = {}
     for d in comparison.detectors:
         for part in d.slices:
             kinds.setdefault(part.by, {}).setdefault(part.value, []).append(_value(looks[d.name], part.fn_rate))
     found = []
     for by in sorted(kinds, key=lambda kind: (kind not in _SIDE_BY_SIDE, kind)):
         rows = [(value, "", lanes) for value, lanes in kinds[by].items()]
-        found.append((by, charts.dot_plot(rows, label=_percent_tick)))
+        found.append((by, dots.dot_plot(rows, label=_percent_tick)))
     return found
 
 
 def _bars(
     comparison: Comparison, pick: Callable[[Detector], Mapping[str, int]], order: Sequence[str],
     colour: Callable[[str], str],
-) -> list[tuple[Detector, int, list[charts.Part]]]:  # fmt: skip
+) -> list[tuple[Detector, int, list[stacked.Part]]]:  # fmt: skip
     """A bar for each detector, all to one scale."""
     most = max((sum(pick(d).values()) for d in comparison.detectors), default=0) or 1
-    return [(d, sum(pick(d).values()), charts.stacked(pick(d), order, colour, most)) for d in comparison.detectors]
+    return [(d, sum(pick(d).values()), stacked.stacked(pick(d), order, colour, most)) for d in comparison.detectors]
 
 
-def _pairs(comparison: Comparison) -> charts.DotPlot:
+def _pairs(comparison: Comparison) -> dots.DotPlot:
     rows = []
     for pair in comparison.pairs:
         difference = pair.fn_rate
-        found = charts.Value(
+        found = dots.Value(
             identity=palette.NEUTRAL,
             value=difference.value, interval=difference.interval, text=f"{wording.points(difference)} points",
         )  # fmt: skip
         rows.append((f"{pair.a} \u2212 {pair.b}", "", [found]))
-    return charts.dot_plot(rows, label=lambda x: f"{wording.signed(100 * x, 0)}" if x else "0")
+    return dots.dot_plot(rows, label=lambda x: f"{wording.signed(100 * x, 0)}" if x else "0")
 
 
 def _agreement(comparison: Comparison, looks: Mapping[str, Identity]) -> list[dict[str, Any]]:
