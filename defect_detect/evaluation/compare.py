@@ -20,7 +20,7 @@ from defect_detect.evaluation.comparison import (
     Protocol,
 )
 from defect_detect.evaluation.entrant import Draws, Entrant, enter
-from defect_detect.evaluation.figures import figures, operating_point, sliced, tally_of
+from defect_detect.evaluation.figures import figures, operating_point, tally_of
 from defect_detect.evaluation.froc import froc
 from defect_detect.evaluation.froc_resampling import froc_score
 from defect_detect.evaluation.intervals import percentile
@@ -32,6 +32,7 @@ from defect_detect.evaluation.pairs import pairs
 from defect_detect.evaluation.rank_stability import rank_stability
 from defect_detect.evaluation.reasons import FALSE_ALARMS, REASONS
 from defect_detect.evaluation.resampling import draw, over_seeds
+from defect_detect.evaluation.sliced import sliced
 from defect_detect.evaluation.units import units
 from defect_detect.evaluation.warn import warnings
 from defect_detect.tables import Floats

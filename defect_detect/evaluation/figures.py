@@ -6,14 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from defect_detect.evaluation.comparison import Estimate, Figures, OperatingPoint, Rate, Slice
-from defect_detect.evaluation.entrant import Draws, Entrant
+from defect_detect.evaluation.comparison import Estimate, Figures, OperatingPoint, Rate
+from defect_detect.evaluation.entrant import Entrant
 from defect_detect.evaluation.intervals import rate_interval
 from defect_detect.evaluation.missed import FIGURES, opportunities, tally
 from defect_detect.evaluation.operating import Policy
-from defect_detect.evaluation.resampling import over_seeds, ratio, weighted
-from defect_detect.evaluation.slices import slices
-from defect_detect.tables import Bools, Floats
 
 _MEANS = ("fppi", "fppi_defect_free")
 """False alarms per image aren't a share: they may exceed 1."""
@@ -84,31 +81,6 @@ def _censored(entrant: Entrant, policy: Policy) -> bool:
         for table, value in zip(entrant.validation, entrant.threshold, strict=True)
         if np.isfinite(value)
     )
-
-
-def sliced(entrant: Entrant, draws: Draws) -> list[Slice]:
-    """FN rates of the parts of the defects, with the interval at this threshold."""
-    if not entrant.measured:
-        return []
-    truth, groups = entrant.test[0].evaluation.truth, entrant.test[0].units
-    unit, parts = groups.of_image[truth.defects.image], list(slices(truth))
-
-    def per_unit(rows: Bools) -> Floats:
-        return np.bincount(unit[rows], minlength=len(groups)).astype(float)
-
-    of = np.stack([per_unit(part) for _, _, part in parts], axis=1)
-    count = np.stack([
-        np.stack([per_unit(part & ~one.found) for _, _, part in parts], axis=1) for one in entrant.judged
-    ])  # fmt: skip
-    drawn = ratio(np.stack([weighted(draws.test, one) for one in count]), weighted(draws.test, of))
-    values, mean = over_seeds(drawn, draws.of_seeds(entrant.name)), count.mean(axis=0)
-    return [
-        Slice(by=by, value=value, fn_rate=Estimate(
-            rate=Rate(count=int(count[:, :, i].sum()), of=int(of[:, i].sum()) * entrant.seeds),
-            this_threshold=rate_interval(values[:, i], mean[:, i], of[:, i]),
-        ))
-        for i, (by, value, _) in enumerate(parts)
-    ]  # fmt: skip
 
 
 def tally_of(names: Sequence[str], values: Sequence[str]) -> dict[str, int]:

@@ -64,9 +64,14 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
-    """The FN rate of a part of the defects."""
+    """The figures of a part; None: a part of this kind can't have it."""
 
     by: str
     """`class` | `size` | `severity` | the name of an attribute"""
     value: str
     fn_rate: Estimate
+    fppi: Estimate | None = None
+    """By class, and by attributes of pictures."""
+    escape_rate: Estimate | None = None
+    overkill_rate: Estimate | None = None
+    """By attributes of pictures, where every unit lies wholly in one part."""
