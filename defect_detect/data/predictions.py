@@ -15,8 +15,8 @@ import numpy as np
 from defect_detect import geometry
 from defect_detect.data.files import atomic_write
 from defect_detect.data.naming import Names, Space, decide
+from defect_detect.data.parsing import read_json
 from defect_detect.data.regions import MalformedError, parse, to_coco
-from defect_detect.data.source import read_json
 from defect_detect.data.spans import numbers
 from defect_detect.errors import Fault, PredictionsError
 from defect_detect.job import Manifest

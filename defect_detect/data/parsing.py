@@ -1,0 +1,147 @@
+"""JSON of strangers: bounded before it is parsed, and every complaint with its place.
+
+A parser that meets 200,000 opening brackets, a file that fills the memory, or one key twice with two
+meanings must neither crash nor choose. So size and depth are measured on the bytes first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from defect_detect.errors import Fault, InputError
+
+MAX_BYTES = 2 << 30
+"""Of one JSON file. Parsed, it takes about ten times as much memory."""
+MAX_DEPTH = 100
+"""Levels of nesting. COCO has 6."""
+BOM = b"\xef\xbb\xbf"
+
+_BEGINNINGS = (
+    (b"\x00\x05\x16\x07", "an AppleDouble file: what macOS keeps about a file beside it, not the file",
+     "Give the file whose name lacks the '._'."),
+    (b"\xff\xfe", "UTF-16 text", "Save the file as UTF-8."),
+    (b"\xfe\xff", "UTF-16 text", "Save the file as UTF-8."),
+    (b"PK\x03\x04", "a zip archive", "Unpack it first."),
+    (b"\x1f\x8b", "a gzip archive", "Unpack it first."),
+    (b"\x89PNG", "a PNG picture", "Give the JSON file."),
+    (b"\xff\xd8\xff", "a JPEG picture", "Give the JSON file."),
+)  # fmt: skip
+_MARKUP = re.compile(rb"\s*<(!doctype html|html|\?xml|annotation)", re.IGNORECASE)
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+_STRING = re.compile(rb'"[^"]*"?')
+_NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
+
+
+def read_json(path: Path, *, error: type[InputError], literals: Counter[str] | None = None) -> tuple[bytes, Any]:
+    """The bytes and the parsed value of a JSON file; NaN and Infinity literals come through as floats.
+
+    `literals` counts those that stand in the file: JSON has none of them.
+
+    Raises:
+        InputError: of the class `error`: not a readable file, more than MAX_BYTES, or what `parse` refuses.
+    """
+    where = str(path)
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise error(Fault(where=where, expected="a JSON file", found="something that is no regular file"))
+        if facts.st_size > MAX_BYTES:
+            raise error(
+                Fault(where=where, expected=f"at most {MAX_BYTES >> 20:,} MiB", found=f"{facts.st_size >> 20:,} MiB",
+                      fix="Split it into several files.")
+            )  # fmt: skip
+        raw = path.read_bytes()
+    except OSError as problem:
+        raise error(Fault(where=where, expected="a readable file", found=problem.strerror or str(problem))) from None
+    except ValueError:  # a NUL in the name
+        raise error(Fault(where=repr(where), expected="a readable file", found="no possible file name")) from None
+    return raw, parse(raw, where=where, error=error, literals=literals)
+
+
+def parse(raw: bytes, *, where: str, error: type[InputError], literals: Counter[str] | None = None) -> Any:
+    """The value of JSON bytes that `where` names in messages.
+
+    Raises:
+        InputError: of the class `error`: not UTF-8, not JSON (with line and column), a key twice in one
+            object, or more than MAX_DEPTH levels of nesting.
+    """
+    for start, found, fix in _BEGINNINGS:
+        if raw.startswith(start):
+            raise error(Fault(where=where, expected="JSON", found=found, fix=fix))
+    if _MARKUP.match(raw):
+        raise error(Fault(where=where, expected="JSON", found="HTML or XML", fix="Export as COCO JSON."))
+    try:
+        text = raw.removeprefix(BOM).decode("utf-8")
+    except UnicodeDecodeError as problem:
+        offset = problem.start + (len(BOM) if raw.startswith(BOM) else 0)
+        line = raw.count(b"\n", 0, offset) + 1
+        found = f"byte 0x{raw[offset]:02x} at offset {offset} (line {line})"
+        raise error(Fault(where=where, expected="UTF-8", found=found, fix="Save the file as UTF-8.")) from None
+    if not text.strip():
+        raise error(Fault(where=where, expected="JSON", found=f"an empty file ({len(raw)} bytes)"))
+    deepest = depth(raw)
+    if deepest > MAX_DEPTH:
+        raise error(Fault(where=where, expected=f"at most {MAX_DEPTH} levels of nesting", found=f"{deepest:,} levels"))
+    return _loads(text, where=where, error=error, literals=literals)
+
+
+def depth(raw: bytes) -> int:
+    """The deepest level of brackets outside strings, in one pass and without recursion."""
+    # Only escapes can hide a quote; most files have none, and the search for one is fast.
+    plain = _ESCAPE.sub(b"", raw) if b"\\" in raw else raw
+    brackets = np.frombuffer(_STRING.sub(b"", plain.translate(None, _NOT_STRUCTURE)), np.uint8)
+    step = np.where((brackets == ord("[")) | (brackets == ord("{")), 1, -1).astype(np.int32)
+    return int(np.cumsum(step).max(initial=0))
+
+
+def _loads(text: str, *, where: str, error: type[InputError], literals: Counter[str] | None) -> Any:
+    def constant(name: str) -> float:
+        if literals is not None:
+            literals[name] += 1
+        return float(name)
+
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_constant=constant)
+    except json.JSONDecodeError as problem:
+        place = f"{where}:{problem.lineno}:{problem.colno}"
+        raise error(Fault(where=place, expected="JSON", found=_complaint(text, problem))) from None
+    except _TwiceError as problem:
+        found = f"the key {problem.key!r} twice in one object"
+        raise error(Fault(where=where, expected="each key once", found=found)) from None
+    except (ValueError, RecursionError) as problem:
+        raise error(Fault(where=where, expected="JSON", found=str(problem))) from None
+
+
+class _TwiceError(Exception):
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    built = dict(pairs)
+    if len(built) != len(pairs):
+        seen = set[str]()
+        for key, _ in pairs:
+            if key in seen:
+                raise _TwiceError(key)
+            seen.add(key)
+    return built
+
+
+def _complaint(text: str, problem: json.JSONDecodeError) -> str:
+    before = text[: problem.pos].rstrip()
+    if problem.pos >= len(text.rstrip()) or problem.msg.startswith("Unterminated string"):
+        return "the end of the file: it is cut off"
+    if before.endswith(",") and text[problem.pos] in "]}":
+        return "a comma before a closing bracket"
+    if problem.msg == "Extra data":
+        return f"more after the end of the JSON: {text[problem.pos : problem.pos + 20]!r}"
+    return f"{problem.msg.lower()} near {text[problem.pos : problem.pos + 20]!r}"
