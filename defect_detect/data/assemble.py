@@ -18,7 +18,7 @@ from defect_detect.data.intake import Intake
 from defect_detect.data.regions import to_coco
 from defect_detect.data.repairs import Log
 from defect_detect.data.source import SPLITS
-from defect_detect.data.split import assign
+from defect_detect.data.split import Kind, assign, kind
 from defect_detect.tables import Dataset, Defects, Images
 
 
@@ -39,12 +39,12 @@ def place(taken: Intake, *, seed: int, log: Log) -> dict[int, str]:
         _check_leaks(taken, ready, log)
         return ready
     joined = _join_copies(taken)
-    labels: dict[int, set[int]] = {image: set() for image in taken.kept}
+    kinds: dict[int, set[Kind]] = {image: set() for image in taken.kept}
     for made in taken.drafts:
-        labels[made.image].add(made.label)
-    units: dict[str, list[frozenset[int]]] = {}
+        kinds[made.image].add(kind(made.label, made.area))
+    units: dict[str, list[frozenset[Kind]]] = {}
     for image in taken.kept:
-        units.setdefault(joined[unit_of(taken, image)], []).append(frozenset(labels[image]))
+        units.setdefault(joined[unit_of(taken, image)], []).append(frozenset(kinds[image]))
     split = assign(units, seed=seed)
     return {image: split[joined[unit_of(taken, image)]] for image in taken.kept}
 

@@ -1,82 +1,151 @@
-"""Train, val and test of one file: by sampling unit, every class and the defect-free images in each.
+"""Train, val and test of one file: by sampling unit, alike in classes, defect sizes and defect-free images.
 
-Iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011): the rarest stratum is dealt first,
-each of its units to the split that lacks most of it.
+Units of one stratum are lined up by a hash of their name, and the line is cut where the shares say. So the
+answer hangs on content alone, and adding images moves hardly any of the others: a unit changes sides only
+when it stands beside a cut. (Dealing units out one after the other, as iterative stratification does, is a
+little more even, but one new image reshuffles most of the rest, and yesterday's test images get trained on.)
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from defect_detect.errors import DatasetError, Fault
 
 SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
 DEFECT_FREE = -1
+FEWEST = 5
+"""Strata of fewer units join a wider one: cut alone, they would mostly go to train."""
 
 
-def assign(units: Mapping[str, Sequence[frozenset[int]]], *, seed: int = 0) -> dict[str, str]:
-    """The split of each sampling unit.
+class Kind(NamedTuple):
+    """What a defect is to the split: its label, and its size in octaves of the root of its area, px."""
 
-    `units` holds, for each unit, the labels on each of its images; an image without defects counts
-    as the stratum DEFECT_FREE. The same units and seed give the same answer in any order.
+    label: int
+    octave: int
+
+
+def kind(label: int, area: float) -> Kind:
+    """The kind of a defect of `area` px^2."""
+    return Kind(label, int(math.log2(max(area, 1.0)) // 2))
+
+
+class Fold(NamedTuple):
+    """The `number`-th of `of` folds (from 1) is test, the next one val, the others train."""
+
+    number: int
+    of: int
+
+
+Units = Mapping[str, Sequence[frozenset[Kind]]]
+"""For each sampling unit the kinds of defects on each of its images; none on a defect-free one."""
+
+
+def assign(units: Units, *, seed: int = 0, fold: Fold | None = None) -> dict[str, str]:
+    """The split of each sampling unit. The same units and seed give the same answer in any order.
 
     Raises:
-        DatasetError: fewer units than splits.
+        DatasetError: fewer units than splits or folds, or a fold that is none.
     """
-    if len(units) < len(SHARES):
+    parts = fold.of if fold else len(SHARES)
+    if fold and not (fold.of >= len(SHARES) and 1 <= fold.number <= fold.of):
+        raise DatasetError(
+            Fault(where="fold", expected=f"I/K with K of at least {len(SHARES)} and I from 1 to K",
+                  found=f"{fold.number}/{fold.of}")
+        )  # fmt: skip
+    if len(units) < parts:
         raise DatasetError(
             Fault(
-                where="split", expected=f"at least {len(SHARES)} images or groups to split", found=str(len(units)),
+                where="split", expected=f"at least {parts} images or groups to split", found=str(len(units)),
                 fix="Give ready splits as train.json, val.json and test.json.",
             )
         )  # fmt: skip
-    content = {name: _content(images) for name, images in units.items()}
-    total = sum((counts for counts in content.values()), Counter[int | None]())
-    lacking = {split: {stratum: share * amount for stratum, amount in total.items()} for split, share in SHARES.items()}
-    order = sorted(units, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
-    spread = Counter(stratum for counts in content.values() for stratum in counts)
-    left = dict.fromkeys(order)
+    shares = _folds(fold) if fold else tuple(SHARES.items())[::-1]
     chosen: dict[str, str] = {}
-    while left:
-        stratum = _rarest(content[name] for name in left)
-        # Units that hold most of the stratum first: a late big one would overfill its split.
-        members = [name for name in left if content[name][stratum]]
-        for name in sorted(members, key=lambda name: -content[name][stratum]):
-            # A class of one unit can't be shared out; by its own need it would always go to train.
-            split = _neediest(lacking, stratum if spread[stratum] > 1 else None)
-            chosen[name] = split
-            del left[name]
-            for each, amount in content[name].items():
-                lacking[split][each] -= amount
-    _fill_empty(chosen, content)
+    for names in _strata(units).values():
+        line = sorted(names, key=lambda name: _turn(seed, name))
+        chosen |= _cut(line, [len(units[name]) for name in line], shares)
+    # Folds are left as they are cut: each unit is tested in one of them.
+    for members in [] if fold else [*_by_label(units), list(units)]:
+        _spread(chosen, sorted(members, key=lambda name: (len(units[name]), _turn(seed, name))))
     return {name: chosen[name] for name in units}
 
 
-def _content(images: Sequence[frozenset[int]]) -> Counter[int | None]:
-    """Images of each stratum; None counts all of them."""
-    counts = Counter[int | None](label for labels in images for label in labels or {DEFECT_FREE})
-    counts[None] = len(images)
-    return counts
+def _turn(seed: int, name: str) -> bytes:
+    return hashlib.sha256(f"{seed}:{name}".encode()).digest()
 
 
-def _rarest(contents: Iterable[Counter[int | None]]) -> int | None:
-    units = Counter[int | None]()
-    for counts in contents:
-        units.update(counts.keys())
-    return min(units, key=lambda stratum: (units[stratum], stratum is None, stratum or 0))
+def _folds(fold: Fold) -> tuple[tuple[str, float], ...]:
+    """The folds from the line's beginning on; the cuts don't depend on which one is test."""
+    names = ["train"] * fold.of
+    names[fold.number % fold.of] = "val"
+    names[fold.number - 1] = "test"
+    return tuple((name, 1 / fold.of) for name in names)
 
 
-def _neediest(lacking: Mapping[str, Mapping[int | None, float]], stratum: int | None) -> str:
-    return max(SHARES, key=lambda split: (lacking[split][stratum], lacking[split][None]))
+def _strata(units: Units) -> dict[object, list[str]]:
+    """The units by stratum: that of their rarest kind, or of a wider one where it has too few units."""
+    by_label, by_kind = Counter[int](), Counter[Kind]()
+    for images in units.values():
+        found = _kinds(images)
+        by_kind.update(found)
+        by_label.update({each.label for each in found})
+    strata: dict[object, list[str]] = {}
+    wider: dict[object, list[str]] = {}
+    for name, images in units.items():
+        found = _kinds(images)
+        if not found:
+            strata.setdefault(DEFECT_FREE, []).append(name)
+            continue
+        rarest = min(found, key=lambda each: (by_label[each.label], by_kind[each], each))
+        strata.setdefault(rarest, []).append(name)
+    for stratum in [each for each, names in strata.items() if isinstance(each, Kind) and len(names) < FEWEST]:
+        wider.setdefault(stratum.label if isinstance(stratum, Kind) else None, []).extend(strata.pop(stratum))
+    for stratum, names in wider.items():
+        home = ("label", stratum) if len(names) >= FEWEST else "rare"
+        strata.setdefault(home, []).extend(names)
+    return strata
 
 
-def _fill_empty(chosen: dict[str, str], content: Mapping[str, Counter[int | None]]) -> None:
-    """Few big units can leave a split without any: it takes the smallest of the split with most."""
+def _kinds(images: Sequence[frozenset[Kind]]) -> frozenset[Kind]:
+    return frozenset(kind for kinds in images for kind in kinds)
+
+
+def _cut(line: Sequence[str], weight: Sequence[int], shares: Sequence[tuple[str, float]]) -> dict[str, str]:
+    """The split of each unit of a line: the one that its middle falls into, units weighing as many as their images."""
+    total, passed = sum(weight), 0.0
+    middle = {}
+    for name, one in zip(line, weight, strict=True):
+        middle[name] = (passed + one / 2) / total
+        passed += one
+    ends, end = [], 0.0
+    for split, share in shares:
+        end += share
+        ends.append((end, split))
+    last = ends[-1][1]
+    return {name: next((split for end, split in ends if at < end), last) for name, at in middle.items()}
+
+
+def _by_label(units: Units) -> list[list[str]]:
+    """The units of each label, and of the defect-free images; the rarest come last, so that theirs is the last word."""
+    members: dict[int, list[str]] = {}
+    for name, images in units.items():
+        labels = {kind.label for kinds in images for kind in kinds} | ({DEFECT_FREE} if not all(images) else set())
+        for label in labels:
+            members.setdefault(label, []).append(name)
+    return [members[label] for label in sorted(members, key=lambda label: (-len(members[label]), label))]
+
+
+def _spread(chosen: dict[str, str], members: Sequence[str]) -> None:
+    """Let no split go without, where there are as many units as splits: it takes the first from the one with most."""
+    if len(members) < len(SHARES):
+        return
     for split in SHARES:
-        while split not in chosen.values():
-            sizes = Counter(chosen.values())
-            giver = max(SHARES, key=lambda each: sizes[each])
-            name = min((n for n, s in chosen.items() if s == giver), key=lambda n: (content[n][None], n))
-            chosen[name] = split
+        counts = Counter(chosen[name] for name in members)
+        if not counts[split]:
+            giver = max(SHARES, key=lambda each: counts[each])
+            chosen[next(name for name in members if chosen[name] == giver)] = split
