@@ -74,6 +74,14 @@ def to_mask(region: Region, width: int, height: int) -> Bools:
     return pixels
 
 
+def merged(regions: Sequence[Rle], *, intersect: bool = False) -> Rle:
+    """What at least one of the regions of a picture holds, or with `intersect` what all of them hold."""
+    from pycocotools import mask
+
+    counts = mask.merge([_coco(region) for region in regions], intersect=intersect)["counts"]
+    return Rle(height=regions[0].height, width=regions[0].width, counts=counts)
+
+
 def region_area(region: Rle) -> float:
     """px^2."""
     from pycocotools import mask

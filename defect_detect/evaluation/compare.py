@@ -29,7 +29,7 @@ from defect_detect.evaluation.localization import localization
 from defect_detect.evaluation.measured import measured
 from defect_detect.evaluation.operating import Policy
 from defect_detect.evaluation.pairs import pairs
-from defect_detect.evaluation.rank_stability import rank_stability
+from defect_detect.evaluation.rank_stability import rank_misses, rank_stability
 from defect_detect.evaluation.reasons import FALSE_ALARMS, REASONS
 from defect_detect.evaluation.resampling import draw, over_seeds
 from defect_detect.evaluation.sliced import sliced
@@ -66,6 +66,7 @@ def compare(
     entrants = [enter(contender, policy, draws) for contender in contenders]
     budget = _budget(policy, entrants)
     field = {entrant.name: entrant.judged for entrant in entrants}
+    misses = rank_misses(entrants)
     detectors = [_detector(entrant, policy, draws) for entrant in entrants]
     by_name = {detector.name: detector for detector in detectors}
     found = [
@@ -74,7 +75,7 @@ def compare(
     ]
     comparison = Comparison(
         verdict=verdict.verdict(detectors, found, policy, allowed),
-        warnings=warnings(entrants, policy, allowed),
+        warnings=warnings(entrants, policy, allowed, misses),
         dataset=facts,
         protocol=Protocol(
             policy=policy.text, iou=rule.iou, class_aware=True, resamples=resamples, seed=seed, budget=budget,
@@ -83,7 +84,8 @@ def compare(
         detectors=detectors,
         pairs=found,
         agreement=agreement.agreement(field),
-        rank_stability=rank_stability(entrants),
+        rank_stability=rank_stability(misses),
+        rank_misses=misses,
         suspects=agreement.suspects(field),
     )  # fmt: skip
     return comparison, tuple(one for entrant in entrants for one in entrant.judged)

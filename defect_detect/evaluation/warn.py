@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from defect_detect.evaluation.entrant import Entrant
 from defect_detect.evaluation.intervals import FEW_UNITS
 from defect_detect.evaluation.operating import Policy
+from defect_detect.evaluation.rank_stability import Misses, unstable
 
 FEW_ALARMS = 10
 LOWEST_LAMR = 0.01
 
 
-def warnings(entrants: Sequence[Entrant], policy: Policy, allowed: Sequence[str]) -> list[str]:
+def warnings(entrants: Sequence[Entrant], policy: Policy, allowed: Sequence[str], misses: Misses) -> list[str]:
     """Plain sentences, the gravest first."""
     found = [f"Not measured alike, and compared all the same: {difference}." for difference in allowed]
     found += _threshold(entrants[0], policy)
+    found += unstable(misses)
     groups = entrants[0].test[0].units
     defective, images = int(groups.defective.sum()), int(groups.images.sum())
     if defective < FEW_UNITS:
