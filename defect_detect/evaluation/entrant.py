@@ -12,6 +12,7 @@ from defect_detect.evaluation.judged import Contender, Judged
 from defect_detect.evaluation.missed import FIGURES, Scored, opportunities, scored, tally
 from defect_detect.evaluation.operating import Policy, choose, threshold_of
 from defect_detect.evaluation.reasons import judge
+from defect_detect.evaluation.recount import recount
 from defect_detect.evaluation.resampling import over_seeds, ratio, weighted
 from defect_detect.tables import Column, Floats, Ints
 
@@ -20,7 +21,7 @@ from defect_detect.tables import Column, Floats, Ints
 class Draws:
     """Resamples of the sampling units, the same for all contenders.
 
-    test, validation  (B, U) uint16, how often each unit is drawn; validation None: nothing was predicted on it
+    test, validation  (B, U) uint8, how often each unit is drawn; validation None: nothing was predicted on it
     """
 
     seed: int
@@ -103,7 +104,7 @@ def enter(contender: Contender, policy: Policy, draws: Draws) -> Entrant:
     anew = None
     if policy.kind != "score" and draws.validation is not None:
         anew = np.stack([
-            _anew(policy, on, table, draws, labels) for on, table in zip(validation, test, strict=True)
+            _anew(policy, on, table, draws) for on, table in zip(validation, test, strict=True)
         ])  # fmt: skip
         anew = over_seeds(ratio(anew, below), draws.of_seeds(contender.name))
     worst = next((s for s in ("not_measurable", "unreachable") if s in statuses), statuses[0])
@@ -143,7 +144,7 @@ def _thresholds(
     return thresholds, statuses, why
 
 
-def _anew(policy: Policy, on: Scored, test: Scored, draws: Draws, labels: int) -> Floats:
+def _anew(policy: Policy, on: Scored, test: Scored, draws: Draws) -> Floats:
     """(B, 7) the resampled counts on test, at the threshold that each resample of validation chooses."""
     if draws.validation is None:  # pragma: no cover - checked by the caller
         raise ValueError("no validation was drawn")
@@ -151,9 +152,4 @@ def _anew(policy: Policy, on: Scored, test: Scored, draws: Draws, labels: int) -
     if policy.kind in ("recall", "f1"):
         # A resample in which the aim can't be met comes as close to it as the scores allow.
         chosen = np.where(np.isfinite(chosen), chosen, on.evaluation.predictions.score.min(initial=np.inf))
-    result = np.zeros((len(chosen), len(FIGURES)))
-    values, which = np.unique(chosen, return_inverse=True)
-    for place, value in enumerate(values):
-        rows = np.flatnonzero(which == place)
-        result[rows] = weighted(draws.test[rows], tally(test, np.full(labels, value)))
-    return result
+    return recount(test, chosen, draws.test)

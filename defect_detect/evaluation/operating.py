@@ -13,13 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from defect_detect.errors import ConfigError, Fault, NotMeasurable, Unreachable
+from defect_detect.evaluation.best import lowest_best
+from defect_detect.evaluation.descent import Descent, Events, descent
 from defect_detect.evaluation.judged import Evaluation
 from defect_detect.evaluation.missed import Scored, scored
+from defect_detect.evaluation.parts import in_parts
+from defect_detect.evaluation.running import Running
+from defect_detect.evaluation.units import Units
 from defect_detect.tables import Column, Floats, Ints
 
 _BOUNDED = re.compile(r"(fppi<=|overkill<=|recall>=|score=)(\d*\.?\d+(?:[eE][-+]?\d+)?)")
 _FORMS = "fppi<=0.1 | overkill<=0.05 | recall>=0.9 | f1 | cost | score=0.5"
-_CELLS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,75 +134,76 @@ def choose(policy: Policy, table: Scored, weights: Column) -> Floats:
     scores = np.unique(table.evaluation.predictions.score)[::-1]
     if len(scores) == 0:
         return np.full(len(weights), np.inf)
-    # A budget is spent by the first false alarms: the scores under four times as many seldom matter.
+    events = descent(table)
+
+    def chosen(part: Column, _: slice) -> Column:
+        return _chosen(policy, table.units, events, scores, part)
+
+    result: Floats = in_parts(chosen, weights)
+    return result
+
+
+def _chosen(policy: Policy, units: Units, events: Descent, scores: Floats, weights: Column) -> Floats:
+    """(R,) thresholds for weights (U, R), among the descending `scores`."""
     if policy.kind == "fppi":
-        false = table.alarms.score[table.alarms.false]
-        most = int(4 * policy.value * table.units.images.sum()) + 50
-        if most < len(false):
-            chosen = _choose(policy, table, scores[scores >= false[most]], weights)
-            if (chosen > false[most]).all():
-                return chosen
-    return _choose(policy, table, scores, weights)
-
-
-def _choose(policy: Policy, table: Scored, scores: Floats, weights: Column) -> Floats:
-    padded = np.append(scores, np.inf)
-    within = int((table.evaluation.predictions.score >= scores[-1]).sum())
-    step = max(_CELLS // within, 1)
-    parts = [weights[start : start + step] for start in range(0, len(weights), step)]
-    return np.concatenate([padded[_pick(policy, table, scores, part.astype(np.int32))] for part in parts])
-
-
-def _pick(policy: Policy, table: Scored, scores: Floats, weights: Column) -> Ints:
-    """(rows,) the chosen candidate, by place in descending `scores`; -1: none."""
-    alarms = table.alarms
-    if policy.kind in ("fppi", "overkill"):
-        if policy.kind == "fppi":
-            count = _cumulated(scores, alarms.score[alarms.false], alarms.unit[alarms.false], weights)
-            of = weights @ table.units.images
-        else:
-            count, of = _alarmed(table, table.units.defect_free, scores, weights)
-        met: Ints = (count / np.maximum(of, 1)[:, None] <= policy.value).sum(axis=1)
-        return met - 1
-    hits = np.isfinite(table.found_at)
-    if policy.kind == "cost":
-        alarmed, defective = _alarmed(table, table.units.defective, scores, weights)
-        rejected, free = _alarmed(table, table.units.defect_free, scores, weights)
-        escape = 1 - alarmed / np.maximum(defective, 1)[:, None]
-        overkill = rejected / np.maximum(free, 1)[:, None]
-        cost = policy.prevalence * escape * policy.escape + (1 - policy.prevalence) * overkill * policy.overkill
-        return _last_best(-cost)
-    count = _cumulated(scores, table.found_at[hits], table.unit[hits], weights)
-    defects = np.maximum(weights @ table.units.defects, 1)[:, None]
+        most = most_within(policy.value, _of(weights, units.images))
+        # A budget is spent by the first false alarms: those after four times as many seldom matter.
+        early = events.false.first(int(4 * policy.value * units.images.sum()) + 50)
+        met = Running(early.unit, weights).within(most)
+        if len(early) < len(events.false) and (met == len(early)).any():
+            early = events.false
+            met = Running(early.unit, weights).within(most)
+        return _lowest_over(scores, early, met)
+    if policy.kind == "overkill":
+        most = most_within(policy.value, _of(weights, units.defect_free))
+        return _lowest_over(scores, events.rejected, Running(events.rejected.unit, weights).within(most))
     if policy.kind == "recall":
-        enough = count / defects >= policy.value
-        return np.where(enough.any(axis=1), enough.argmax(axis=1), -1)
-    false = _cumulated(scores, alarms.score[alarms.false], alarms.unit[alarms.false], weights)
-    f1 = 2 * count / np.maximum(count + false + defects, 1)
-    return np.where(f1.max(axis=1) > 0, _last_best(f1), -1)
+        short = least_reaching(policy.value, _of(weights, units.defects)) - 1
+        first = Running(events.found.unit, weights).within(short)
+        reached = np.append(events.found.score, np.inf)[first]
+        return np.where(short < 0, scores[0], reached)
+    if policy.kind == "f1":
+        defects = _of(weights, units.defects)
+
+        def f1(hits: Ints, false: Ints, of: Ints) -> Floats:
+            result: Floats = 2 * hits / np.maximum(hits + false + defects[of], 1)
+            return np.where(hits > 0, result, -np.inf)
+
+        return lowest_best(f1, events.found, events.false, scores, weights)
+    defective, free = _of(weights, units.defective), _of(weights, units.defect_free)
+
+    def gain(alarmed: Ints, rejected: Ints, of: Ints) -> Floats:
+        escape, overkill = 1 - alarmed / defective[of], rejected / free[of]
+        cost = policy.prevalence * escape * policy.escape + (1 - policy.prevalence) * overkill * policy.overkill
+        return np.asarray(-cost)
+
+    return lowest_best(gain, events.alarmed, events.rejected, scores, weights)
 
 
-def _last_best(value: Floats) -> Ints:
-    """The lowest score among equally good ones: it misses the fewest."""
-    best: Ints = value.shape[1] - 1 - value[:, ::-1].argmax(axis=1)
-    return best
+def _of(weights: Column, per_unit: Column) -> Ints:
+    """(R,) how many were drawn, at least 1: where none was, none can be counted either."""
+    drawn: Ints = np.maximum(per_unit.astype(np.int64) @ weights.astype(np.int64), 1)
+    return drawn
 
 
-def _cumulated(scores: Floats, score: Floats, unit: Ints, weights: Column) -> Column:
-    """(rows, C) weighted count of events scoring at least each of the descending candidates."""
-    within = score >= scores[-1]
-    score, unit = score[within], unit[within]
-    order = np.argsort(-score, kind="stable")
-    ends = np.searchsorted(-score[order], -scores, side="right")
-    running = np.zeros((len(weights), len(order) + 1), np.int32)
-    np.cumsum(weights[:, unit[order]], axis=1, dtype=np.int32, out=running[:, 1:])
-    return running[:, ends]
+def most_within(share: float, of: Ints) -> Ints:
+    """The largest count c with c / of <= share, compared in floating point as a rate is."""
+    count: Ints = np.floor(share * of).astype(np.int64)
+    count += (count + 1) / of <= share
+    count -= count / of > share
+    return count
 
 
-def _alarmed(table: Scored, of_units: Column, scores: Floats, weights: Column) -> tuple[Column, Column]:
-    """Weighted count of alarmed units among `of_units` (U,) bool at each candidate, and of all of them."""
-    # Alarms go by descending score, so a unit's first one is its highest.
-    unit, first = np.unique(table.alarms.unit, return_index=True)
-    keep = of_units[unit]
-    count = _cumulated(scores, table.alarms.score[first[keep]], unit[keep], weights)
-    return count, weights @ of_units
+def least_reaching(share: float, of: Ints) -> Ints:
+    """The smallest count c with c / of >= share, compared in floating point as a rate is."""
+    count: Ints = np.ceil(share * of).astype(np.int64)
+    count -= (count - 1) / of >= share
+    count += count / of < share
+    return count
+
+
+def _lowest_over(scores: Floats, events: Events, happened: Ints) -> Floats:
+    """The lowest score at which no more than the first events have happened; inf where there is none."""
+    over = np.append(np.searchsorted(-scores, -events.score, side="left"), len(scores))
+    lowest: Floats = np.append(np.inf, scores)[over[happened]]
+    return lowest

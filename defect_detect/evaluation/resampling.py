@@ -1,34 +1,56 @@
 """Bootstrap over sampling units.
 
 One resample is a row of weights: how often each unit was drawn. All detectors are held against the same
-rows, so their differences are paired.
+rows, so their differences are paired. In memory the weights lie unit by unit, since most sums run over a
+few units and many resamples.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from defect_detect.evaluation.parts import in_parts, parts, side_by_side
 from defect_detect.tables import Column, Floats
 
-_CELLS = 8_000_000
+_TILE = 1024
+_EXACT = 2**24
+"""Single precision adds whole numbers exactly up to here."""
 
 
 def draw(rng: np.random.Generator, units: int, resamples: int) -> Column:
-    """(B, U) uint16: how often each unit is drawn, in each of B resamples of U units."""
-    weights = np.zeros((resamples, units), np.uint16)
-    step = max(_CELLS // max(units, 1), 1)
-    for start in range(0, resamples, step):
-        rows = min(step, resamples - start)
-        drawn = rng.integers(0, units, (rows, units)) + units * np.arange(rows)[:, None]
-        weights[start : start + rows] = np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units)
-    return weights
+    """(B, U) uint8: how often each unit is drawn, in each of B resamples of U units.
+
+    255 are enough: so few units can't be drawn more often, and of more units none ever is (chance under 1e-500).
+    """
+    weights = np.zeros((units, resamples), np.uint8)
+    places = parts(units, resamples)
+
+    def fill(task: tuple[slice, np.random.Generator]) -> None:
+        place, own = task
+        drawn = [np.bincount(own.integers(0, units, units), minlength=units) for _ in range(*place.indices(resamples))]
+        if drawn:
+            weights[:, place] = np.stack(drawn).astype(np.uint8).T
+
+    side_by_side(fill, list(zip(places, rng.spawn(len(places)), strict=True)))
+    return weights.T
 
 
 def weighted(weights: Column, per_unit: Column) -> Floats:
-    """(B, ...) the sum of `per_unit` (U, ...) in each resample."""
-    step = max(_CELLS // max(weights.shape[1], 1), 1)
-    parts = [weights[start : start + step].astype(float) @ per_unit for start in range(0, len(weights), step)]
-    return np.concatenate(parts)
+    """(B, ...) the sum of `per_unit` (U, ...) in each resample of `weights` (B, U)."""
+    table = per_unit.reshape(len(per_unit), int(np.prod(per_unit.shape[1:]))).astype(float)
+    most = np.abs(table).sum(axis=0).max(initial=0) * weights.max(initial=0)
+    # Counts are whole: their sums are the same in single precision, which is twice as fast.
+    kind = np.float32 if most < _EXACT and (table == np.rint(table)).all() else np.float64
+    columns = np.ascontiguousarray(table.T, dtype=kind)
+
+    def sums(part: Column, _: slice) -> Column:
+        total = np.zeros((len(columns), part.shape[1]), kind)
+        for start in range(0, len(part), _TILE):
+            total += columns[:, start : start + _TILE] @ part[start : start + _TILE].astype(kind)
+        return total
+
+    result: Floats = in_parts(sums, weights).T.astype(float)
+    return result.reshape(len(weights), *per_unit.shape[1:])
 
 
 def ratio(count: Floats, of: Floats) -> Floats:
