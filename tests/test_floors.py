@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "defect_detect"
 FLOORS = {
     "errors": 0,
     "tables": 0,
+    "native": 0,
     "geometry": 1,
     "data": 1,
     "job": 1,

@@ -49,6 +49,9 @@ class AveragePrecision(msgspec.Struct, frozen=True, kw_only=True):
     ar1: float | None
     ar10: float | None
     ar100: float | None
+    ar_small: float | None = None
+    ar_medium: float | None = None
+    ar_large: float | None = None
 
 
 class Lrp(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,18 @@
+/* The functions that Python sees; what each takes stands above it. */
+#include "native.h"
+
+#define ENTRY(name) {#name, (PyCFunction)(void (*)(void))native_##name, METH_FASTCALL, NULL}
+
+static PyMethodDef functions[] = {
+    ENTRY(match_boxes), ENTRY(greedy),           ENTRY(box_pairs), ENTRY(coco_order),    ENTRY(coco_fates),
+    ENTRY(coco_curves), ENTRY(scan),             ENTRY(number),    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "defect_detect.native._compiled",
+    .m_size = 0,
+    .m_methods = functions,
+};
+
+PyMODINIT_FUNC PyInit__compiled(void) { return PyModuleDef_Init(&module); }

@@ -1,0 +1,232 @@
+/* A JSON list of like objects into columns. */
+#include "json.h"
+
+#define MOST_FIELDS 16
+#define LARGEST 9007199254740992.0
+
+typedef struct {
+    char name[24];
+    size_t length;
+    char kind;
+    bool optional;
+    Buffer column;
+} Field;
+
+typedef struct {
+    Field field[MOST_FIELDS];
+    int fields;
+    bool others; /* whether keys that aren't fields are skipped, or make it decline */
+    const unsigned char *start;
+    Py_ssize_t rows;
+} Table;
+
+/* Add `size` bytes to the column; false with an exception where memory is out. */
+static bool append(Buffer *column, const void *value, size_t size) {
+    if (!reserve(column, size)) return false;
+    memcpy(column->data + column->used, value, size);
+    column->used += size;
+    return true;
+}
+
+static bool read_box(Cursor *cursor, Buffer *column) {
+    double sides[4];
+    Number number;
+    if (!take(cursor, '[')) return false;
+    for (int side = 0; side < 4; side++) {
+        if (side > 0 && !take(cursor, ',')) return false;
+        skip_space(cursor);
+        if (!read_number(cursor, &number)) return false;
+        sides[side] = number.value;
+        if (!(sides[side] >= -LARGEST && sides[side] <= LARGEST)) return false;
+    }
+    return take(cursor, ']') && append(column, sides, sizeof sides);
+}
+
+static bool read_field(Table *table, Field *field, Cursor *cursor) {
+    Number number;
+    skip_space(cursor);
+    const unsigned char *start = cursor->at;
+    int64_t span[2];
+    switch (field->kind) {
+        case 'i':
+            if (!read_number(cursor, &number) || !number.is_whole) return false;
+            return append(&field->column, &number.whole, 8);
+        case 'f':
+            if (!read_number(cursor, &number)) return false;
+            return append(&field->column, &number.value, 8);
+        case 'b': return read_box(cursor, &field->column);
+        case 'e':
+            return take(cursor, '{') && take(cursor, '}');
+        case 'v':
+            if (!skip_value(cursor, 0)) return false;
+            span[0] = start - table->start;
+            span[1] = cursor->at - table->start;
+            return append(&field->column, span, sizeof span);
+        default: return skip_value(cursor, 0);
+    }
+}
+
+static int field_of(const Table *table, const unsigned char *key, size_t length, int expected) {
+    for (int step = 0; step < table->fields; step++) {
+        int i = expected + step < table->fields ? expected + step : expected + step - table->fields;
+        if (table->field[i].length == length && memcmp(table->field[i].name, key, length) == 0) return i;
+    }
+    return -1;
+}
+
+static bool read_row(Table *table, Cursor *cursor) {
+    const unsigned char *other[MOST_FIELDS];
+    size_t other_length[MOST_FIELDS];
+    int others = 0, expected = 0;
+    uint32_t seen = 0;
+    if (!take(cursor, '{')) return false;
+    if (!take(cursor, '}')) {
+        do {
+            const unsigned char *key;
+            size_t length;
+            if (!read_string(cursor, true, &key, &length) || !take(cursor, ':')) return false;
+            int i = field_of(table, key, length, expected);
+            if (i < 0) {
+                if (!table->others || others == MOST_FIELDS) return false;
+                for (int j = 0; j < others; j++)
+                    if (other_length[j] == length && memcmp(other[j], key, length) == 0) return false;
+                other[others] = key;
+                other_length[others++] = length;
+                if (!skip_value(cursor, 0)) return false;
+                continue;
+            }
+            if (seen >> i & 1) return false;
+            seen |= (uint32_t)1 << i;
+            if (!read_field(table, &table->field[i], cursor)) return false;
+            expected = i + 1 < table->fields ? i + 1 : 0;
+        } while (take(cursor, ','));
+        if (!take(cursor, '}')) return false;
+    }
+    for (int i = 0; i < table->fields; i++)
+        if (!(seen >> i & 1) && !table->field[i].optional) return false;
+    table->rows++;
+    return true;
+}
+
+static bool read_rows(Table *table, Cursor *cursor) {
+    if (!take(cursor, '[')) return false;
+    if (take(cursor, ']')) return true;
+    do {
+        if (!read_row(table, cursor)) return false;
+    } while (take(cursor, ','));
+    return take(cursor, ']');
+}
+
+/* The list under `key` of the one object of the text; *from and *to say where its text lies. */
+static bool read_member(Table *table, Cursor *cursor, const char *name, size_t name_length, const unsigned char **from,
+                        const unsigned char **to) {
+    bool found = false;
+    if (!take(cursor, '{')) return false;
+    do {
+        const unsigned char *key;
+        size_t length;
+        if (!read_string(cursor, true, &key, &length) || !take(cursor, ':')) return false;
+        skip_space(cursor);
+        if (length != name_length || memcmp(key, name, length) != 0) {
+            if (!skip_value(cursor, 0)) return false;
+            continue;
+        }
+        if (found) return false;
+        found = true;
+        *from = cursor->at;
+        if (!read_rows(table, cursor)) return false;
+        *to = cursor->at;
+    } while (take(cursor, ','));
+    return take(cursor, '}') && found;
+}
+
+static bool read_fields(Table *table, PyObject *fields) {
+    Py_ssize_t many = PyTuple_Size(fields);
+    if (many < 0) return false;
+    if (many > MOST_FIELDS) {
+        PyErr_SetString(PyExc_ValueError, "too many fields");
+        return false;
+    }
+    for (; table->fields < many; table->fields++) {
+        Field *field = &table->field[table->fields];
+        PyObject *pair = PyTuple_GetItem(fields, table->fields);
+        const char *name, *kind;
+        Py_ssize_t name_length, kind_length;
+        if (pair == NULL || !PyArg_ParseTuple(pair, "s#s#", &name, &name_length, &kind, &kind_length)) return false;
+        if (name_length >= (Py_ssize_t)sizeof field->name || kind_length < 1 || kind_length > 2 ||
+            strchr("ifbevx", kind[0]) == NULL || (kind_length == 2 && (kind[1] != '?' || strchr("ex", kind[0]) == NULL))) {
+            PyErr_Format(PyExc_ValueError, "a field of no known kind: %s", name);
+            return false;
+        }
+        memcpy(field->name, name, (size_t)name_length);
+        field->length = (size_t)name_length;
+        field->kind = kind[0];
+        field->optional = kind_length == 2;
+    }
+    return true;
+}
+
+/* scan(data, key, fields, others) -> None, or (start, end, rows, columns).
+
+   The text is a list of objects, or, where `key` is a str, an object that has the list under it. `fields`: (name, kind)
+   pairs. Kinds: i int64 of a whole number under 2**53; f float64; b four of them, from -2**53 to 2**53; v where the value
+   starts and ends, int64; e an empty object; x any value. e and x have no column and may be marked `?`: they can be absent.
+   `others`: keys that are no field are skipped. Columns come as bytearrays, None for e and x. None: the text isn't so. */
+PyObject *native_scan(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    (void)self;
+    if (count != 4) return PyErr_Format(PyExc_TypeError, "scan takes 4 arguments, not %zd", count);
+    Table *table = calloc(1, sizeof(Table));
+    Py_buffer view;
+    const char *key = NULL;
+    Py_ssize_t key_length = 0;
+    PyObject *result = NULL, *columns = NULL;
+    if (table == NULL) return PyErr_NoMemory();
+    if (PyObject_GetBuffer(arguments[0], &view, PyBUF_SIMPLE) < 0) {
+        free(table);
+        return NULL;
+    }
+    if (arguments[1] != Py_None && !(key = PyUnicode_AsUTF8AndSize(arguments[1], &key_length))) goto end;
+    if (!read_fields(table, arguments[2])) goto end;
+    int others = PyObject_IsTrue(arguments[3]);
+    if (others < 0) goto end;
+    table->others = others;
+    Cursor cursor = {.at = view.buf, .end = (const unsigned char *)view.buf + view.len};
+    table->start = cursor.at;
+    const unsigned char *from = cursor.at, *to = cursor.end;
+    bool read = key == NULL ? read_rows(table, &cursor)
+                            : read_member(table, &cursor, key, (size_t)key_length, &from, &to);
+    skip_space(&cursor);
+    if (PyErr_Occurred()) goto end;
+    if (!read || cursor.at != cursor.end || (cursor.high && !is_utf8(table->start, cursor.end))) {
+        result = Py_NewRef(Py_None);
+        goto end;
+    }
+    columns = PyTuple_New(table->fields);
+    if (columns == NULL) goto end;
+    for (int i = 0; i < table->fields; i++) {
+        bool kept = strchr("ifbv", table->field[i].kind) != NULL;
+        PyObject *column = kept ? as_bytearray(&table->field[i].column) : Py_NewRef(Py_None);
+        if (column == NULL || PyTuple_SetItem(columns, i, column) < 0) goto end;
+    }
+    result = Py_BuildValue("(nnnO)", (Py_ssize_t)(from - table->start), (Py_ssize_t)(to - table->start), table->rows,
+                           columns);
+end:
+    Py_XDECREF(columns);
+    for (int i = 0; i < table->fields; i++) free(table->field[i].column.data);
+    free(table);
+    PyBuffer_Release(&view);
+    return result;
+}
+
+/* number(data) -> the float that the text is, or None: for tests of exactness. */
+PyObject *native_number(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    (void)self;
+    if (count != 1) return PyErr_Format(PyExc_TypeError, "number takes 1 argument, not %zd", count);
+    Py_buffer view;
+    if (PyObject_GetBuffer(arguments[0], &view, PyBUF_SIMPLE) < 0) return NULL;
+    Cursor cursor = {.at = view.buf, .end = (const unsigned char *)view.buf + view.len};
+    Number number;
+    bool read = read_number(&cursor, &number) && cursor.at == cursor.end;
+    PyBuffer_Release(&view);
+    return read ? PyFloat_FromDouble(number.value) : Py_NewRef(Py_None);
+}
