@@ -27,6 +27,9 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True):
     """`logit` | `probit`"""
     targets: int
     hits: int
+    """Over all trials ..."""
+    trials: int = 1
+    """... of which each target has one for each trained model."""
     status: str
     """`ok` | `not_estimable` | `all_found`"""
     why: str

@@ -1,0 +1,221 @@
+"""Hit/miss regression on log size, for one sample or for many resamples of it at once.
+
+POD(a) = floor + (ceiling - floor) F(intercept + slope ln a), F the logistic or the normal distribution function
+(MIL-HDBK-1823A, 2009, appendix G), by maximum likelihood with Fisher scoring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from defect_detect.tables import Bools, Floats
+
+LINKS = ("logit", "probit")
+INTERCEPT, SLOPE, FLOOR, CEILING = range(4)
+_TINY = 1e-13
+_ROUNDS = 60
+_SETTLED = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trials:
+    """Hits by log size, for B (re)samples of the same M sizes.
+
+    log_size  (M,) float64
+    hits, of  (B, M) float64, how often a defect of that size was found, and how often it could have been
+    """
+
+    log_size: Floats
+    hits: Floats
+    of: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """theta (B, 4) float64: intercept, slope, floor, ceiling; log_likelihood (B,)."""
+
+    theta: Floats
+    log_likelihood: Floats
+
+
+def distribution(link: str) -> Callable[[Floats], Floats]:
+    """F."""
+    from scipy import special
+
+    found: Callable[[Floats], Floats] = special.expit if link == "logit" else special.ndtr
+    return found
+
+
+def quantile(link: str, share: Floats | float) -> Floats:
+    """The inverse of F; -inf and inf at 0 and 1."""
+    from scipy import special
+
+    inverse = special.logit if link == "logit" else special.ndtri
+    result: Floats = np.asarray(inverse(np.clip(share, 0, 1)), np.float64)
+    return result
+
+
+def density(link: str, linear: Floats) -> Floats:
+    """F'."""
+    if link == "logit":
+        share = distribution(link)(linear)
+        result: Floats = share * (1 - share)
+        return result
+    bell: Floats = np.exp(-(linear**2) / 2) / np.sqrt(2 * np.pi)
+    return bell
+
+
+def probability(link: str, theta: Floats, log_size: Floats) -> Floats:
+    """(B, M) POD of each row of theta (B, 4) at each log size (M,)."""
+    linear = theta[:, [INTERCEPT]] + theta[:, [SLOPE]] * log_size
+    floor, ceiling = theta[:, [FLOOR]], theta[:, [CEILING]]
+    result: Floats = floor + (ceiling - floor) * distribution(link)(linear)
+    return result
+
+
+def log_size_at(link: str, theta: Floats, pod: float) -> Floats:
+    """(B,) the log size where POD is `pod`; inf where the slope isn't positive or the ceiling isn't above it."""
+    floor, ceiling = theta[:, FLOOR], theta[:, CEILING]
+    share = (pod - floor) / (ceiling - floor)
+    reached = (theta[:, SLOPE] > 0) & (share < 1)
+    slope = np.where(reached, theta[:, SLOPE], 1.0)
+    return np.where(reached, (quantile(link, share) - theta[:, INTERCEPT]) / slope, np.inf)
+
+
+def log_likelihood(link: str, theta: Floats, trials: Trials) -> Floats:
+    """(B,) of each row of theta (B, 4)."""
+    found, missed = _shares(link, theta, trials.log_size)
+    result: Floats = (trials.hits * np.log(found) + (trials.of - trials.hits) * np.log(missed)).sum(axis=1)
+    return result
+
+
+def fit(link: str, trials: Trials, start: Floats | None = None, free: tuple[int, ...] = (INTERCEPT, SLOPE)) -> Fit:
+    """The most likely theta of each resample; parameters that aren't `free` keep their value in `start` (4,).
+
+    A resample whose hits and misses are separated has none: its slope is what 60 rounds reach.
+    """
+    centre = float(trials.log_size.mean())
+    scale = float(trials.log_size.std()) or 1.0
+    begin = np.array([0.0, 1.0, 0.0, 1.0]) if start is None else start
+    theta = np.tile(_inwards(begin, centre, scale), (len(trials.of), 1))
+    inner = Trials(log_size=(trials.log_size - centre) / scale, hits=trials.hits, of=trials.of)
+    found = _climb(link, inner, theta, free)
+    theta = found.theta.copy()
+    theta[:, SLOPE] /= scale
+    theta[:, INTERCEPT] -= theta[:, SLOPE] * centre
+    return Fit(theta=theta, log_likelihood=found.log_likelihood)
+
+
+def _inwards(theta: Floats, centre: float, scale: float) -> Floats:
+    inner = theta.copy()
+    inner[INTERCEPT] += theta[SLOPE] * centre
+    inner[SLOPE] *= scale
+    return inner
+
+
+def _climb(link: str, trials: Trials, theta: Floats, free: tuple[int, ...]) -> Fit:
+    height = log_likelihood(link, theta, trials)
+    active = np.ones(len(theta), np.bool_)
+    length = np.ones(len(theta))
+    for _ in range(_ROUNDS):
+        rows = np.flatnonzero(active)
+        part = Trials(log_size=trials.log_size, hits=trials.hits[rows], of=trials.of[rows])
+        step = _step(link, theta[rows], part, free)
+        tried = _inside(theta[rows] + length[rows, None] * step)
+        reached = log_likelihood(link, tried, part)
+        better = reached >= height[rows]
+        gain = np.where(better, reached - height[rows], np.inf)
+        theta[rows[better]] = tried[better]
+        height[rows[better]] = reached[better]
+        # A step that overshoots is halved; one that is too short to matter ends the climb.
+        length[rows] = np.where(better, 1.0, length[rows] / 2)
+        small = np.abs(step).max(axis=1) * length[rows] < _SETTLED
+        active[rows] = ~(small | (better & (gain < _SETTLED * _SETTLED)))
+        if not active.any():
+            break
+    return Fit(theta=theta, log_likelihood=height)
+
+
+def _inside(theta: Floats) -> Floats:
+    theta[:, FLOOR] = np.clip(theta[:, FLOOR], 0, 0.5)
+    theta[:, CEILING] = np.clip(theta[:, CEILING], 0.5, 1)
+    return theta
+
+
+def _step(link: str, theta: Floats, trials: Trials, free: tuple[int, ...]) -> Floats:
+    """(B, 4) Fisher scoring's step, 0 for what isn't free."""
+    slopes = gradient(link, theta, trials.log_size, free)
+    weight, surprise = _surprise(link, theta, trials)
+    score = np.stack([(surprise * one).sum(axis=1) for one in slopes], axis=1)
+    step = np.zeros_like(theta)
+    step[:, list(free)] = np.linalg.solve(_information(slopes, weight), score[:, :, None])[:, :, 0]
+    return step
+
+
+def _surprise(link: str, theta: Floats, trials: Trials) -> tuple[Floats, Floats]:
+    """(B, M) the expected information about POD at each size, and the score of it."""
+    found, missed = _shares(link, theta, trials.log_size)
+    weight = 1 / (found * missed)
+    return trials.of * weight, (trials.hits - trials.of * found) * weight
+
+
+def scores(link: str, theta: Floats, trials: Trials, free: tuple[int, ...]) -> list[Floats]:
+    """(M,) each: the score of each free parameter that the trials of each size add, at the one row of theta."""
+    surprise = _surprise(link, theta, trials)[1][0]
+    return [surprise * one[0] for one in gradient(link, theta, trials.log_size, free)]
+
+
+def best_slope(link: str, trials: Trials, intercept: float, start: float) -> float:
+    """The log likelihood at the best slope of a curve that passes `intercept` at log size 0."""
+    scale = float(np.abs(trials.log_size).max()) or 1.0
+    inner = Trials(log_size=trials.log_size / scale, hits=trials.hits, of=trials.of)
+    theta = np.array([[intercept, start * scale, 0.0, 1.0]])
+    return float(_climb(link, inner, theta, (SLOPE,)).log_likelihood[0])
+
+
+def gradient(link: str, theta: Floats, log_size: Floats, free: tuple[int, ...]) -> list[Floats]:
+    """(B, M) each: POD's derivative by each free parameter."""
+    linear = theta[:, [INTERCEPT]] + theta[:, [SLOPE]] * log_size
+    steep = (theta[:, [CEILING]] - theta[:, [FLOOR]]) * density(link, linear)
+    share = distribution(link)(linear)
+    columns = {INTERCEPT: lambda: steep, SLOPE: lambda: steep * log_size, FLOOR: lambda: 1 - share,
+               CEILING: lambda: share}  # fmt: skip
+    return [columns[one]() for one in free]
+
+
+def _information(slopes: list[Floats], weight: Floats) -> Floats:
+    size = len(slopes)
+    matrix = np.empty((len(weight), size, size))
+    for i in range(size):
+        for j in range(i, size):
+            matrix[:, i, j] = matrix[:, j, i] = (weight * slopes[i] * slopes[j]).sum(axis=1)
+    # Separated resamples lose all information on the way; the ridge keeps the matrix invertible.
+    matrix[:, range(size), range(size)] += _TINY
+    return matrix
+
+
+def covariance(link: str, theta: Floats, trials: Trials, free: tuple[int, ...] = (INTERCEPT, SLOPE)) -> Floats:
+    """(B, F, F) the inverse of the expected information."""
+    weight, _ = _surprise(link, theta, trials)
+    information = _information(gradient(link, theta, trials.log_size, free), weight)
+    return np.linalg.inv(information).astype(np.float64)
+
+
+def _shares(link: str, theta: Floats, log_size: Floats) -> tuple[Floats, Floats]:
+    """POD and its complement, each exact near 0."""
+    linear = theta[:, [INTERCEPT]] + theta[:, [SLOPE]] * log_size
+    floor, ceiling = theta[:, [FLOOR]], theta[:, [CEILING]]
+    rise = ceiling - floor
+    grow = distribution(link)
+    found = np.maximum(floor + rise * grow(linear), _TINY)
+    missed = np.maximum(1 - ceiling + rise * grow(-linear), _TINY)
+    return found, missed
+
+
+def separated(log_size: Floats, hit: Bools) -> bool:
+    """Whether one size parts the missed from the found, so that no finite slope is the most likely."""
+    missed, found = log_size[~hit], log_size[hit]
+    return bool(missed.max() <= found.min() or found.max() <= missed.min())
