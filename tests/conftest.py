@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # No test may reach the databases of the person who runs it.
 os.environ["FIFTYONE_DATABASE_DIR"] = tempfile.mkdtemp(prefix="defect-detect-mongo-")
+os.environ["DEFECT_DETECT_CACHE"] = tempfile.mkdtemp(prefix="defect-detect-cache-")
 os.environ["FIFTYONE_DATABASE_NAME"] = f"defect-detect-test-{os.getpid()}"
 
 

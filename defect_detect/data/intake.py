@@ -62,7 +62,9 @@ def take(
         else:
             whole.append((entry, picture))
             if picture.recoded:
-                log.noted(f"{entry.where}.file_name", "picture re-encoded as 8-bit PNG", entry.name)
+                log.noted(f"{entry.where}.file_name", f"picture re-encoded as 8-bit PNG: {picture.recoded}", entry.name)
+            if picture.remark:
+                log.noted(f"{entry.where}.file_name", f"odd picture: {picture.remark}", entry.name)
     taken.images = whole
     rows = [
         row

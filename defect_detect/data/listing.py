@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from defect_detect.data.attributes import dropped, scalars
 from defect_detect.data.identity import Key, clean, key, oddity
-from defect_detect.data.paths import LeavesRootError, resolve
+from defect_detect.data.lookup import Folder, Found
 from defect_detect.data.records import Scalar
 from defect_detect.data.repairs import Log
 from defect_detect.data.source import Source
@@ -26,7 +25,8 @@ class Entry:
     source    index of its file among the sources
     split     the ready split, or ``
     id        in its one form; source_id, source_split, source_file: as the user's own file has them
-    name      POSIX, relative to the picture folder
+    name      POSIX, relative to the picture folder; as it was given where the picture is missing
+    missing   why there is no picture, or ``
     declared  width and height as the file says, None where it doesn't
     group     the sampling unit, None where none is given
     """
@@ -36,6 +36,7 @@ class Entry:
     split: str
     id: Key
     name: str
+    missing: str
     declared: tuple[int, int] | None
     group: str | None
     attributes: Mapping[str, Scalar]
@@ -46,34 +47,52 @@ class Entry:
 
 @dataclass(slots=True)
 class Listing:
-    """The usable entries of one file, and what became of the others."""
+    """The usable entries of one file, and what became of the others.
+
+    missing   entries whose picture isn't there
+    lost      why the image of that id is out
+    given     as many as the file lists
+    left_out  of these, missing, merged or not usable
+    """
 
     entries: list[Entry] = field(default_factory=list)
+    missing: list[Entry] = field(default_factory=list)
     lost: dict[Key, str] = field(default_factory=dict)
-    """Why the image of that id is out."""
     given: int = 0
-    quarantined: int = 0
+    left_out: int = 0
 
-    def lose(self, id_: Key | None, why: str) -> None:
-        """Count an image that is left out."""
-        self.quarantined += 1
-        if id_ is not None:
-            self.lost.setdefault(id_, why)
+    def lose(self, entry: Entry, why: str) -> None:
+        """Count an image whose picture is missing."""
+        self.left_out += 1
+        self.missing.append(entry)
+        self.lost.setdefault(entry.id, why)
 
 
-def collect(index: int, source: Source, root: Path, group: str | None, log: Log) -> Listing:
+def collect(index: int, source: Source, folder: Folder, group: str | None, log: Log) -> Listing:
     """The entries of `source`; what refuses the whole file goes to the log."""
     listing = Listing(given=len(source.data["images"]))
+    named = [
+        (position, raw, id_)
+        for position, raw in enumerate(source.data["images"])
+        if (id_ := _id(position, raw, source, listing, log)) is not None
+    ]
+    found = folder.find([raw["file_name"] for _, raw, _ in named])
     by_id: dict[Key, Entry] = {}
     by_name: dict[str, Entry] = {}
     lists: set[str] = set()
-    for position, raw in enumerate(source.data["images"]):
+    for (position, raw, id_), place in zip(named, found, strict=True):
         where = f"{source.name}: images[{position}]"
-        entry = _entry(raw, where=where, index=index, source=source, root=root, group=group, listing=listing, log=log)
-        if entry is None:
+        if place.outside:
+            log.refused(
+                f"{where}.file_name", expected=f"a name below {folder.root}",
+                found=f"{raw['file_name']!r}, which {place.outside}",
+                fix="Name pictures relative to the picture folder (--images).",
+            )  # fmt: skip
             continue
+        entry = _entry(raw, id_, place, where=where, index=index, source=source, group=group, log=log)
         lists.update(dropped(raw, _KNOWN))
-        same_id, same_name = by_id.setdefault(entry.id, entry), by_name.setdefault(entry.name, entry)
+        same_id = by_id.setdefault(entry.id, entry)
+        same_name = entry if entry.missing else by_name.setdefault(entry.name, entry)
         if same_id is not entry and same_id.name != entry.name:
             log.refused(
                 f"{where}.id", expected="ids of one image each",
@@ -87,8 +106,11 @@ def collect(index: int, source: Source, root: Path, group: str | None, log: Log)
                 fix="Merge the two entries and their annotations.",
             )  # fmt: skip
         elif same_id is not entry:
-            listing.quarantined += 1
-            log.quarantined(where, "image listed twice", entry.name, source.split)
+            listing.left_out += 1
+            log.merged(where, "image listed twice", entry.name, same_id.where)
+        elif entry.missing:
+            listing.lose(entry, entry.missing)
+            log.quarantined(f"{where}.file_name", entry.missing, raw["file_name"], source.split)
         else:
             listing.entries.append(entry)
     for name in sorted(lists):
@@ -96,30 +118,40 @@ def collect(index: int, source: Source, root: Path, group: str | None, log: Log)
     return listing
 
 
-def _entry(
-    raw: Any, *, where: str, index: int, source: Source, root: Path, group: str | None, listing: Listing, log: Log
-) -> Entry | None:
+def refuse_twins(listings: Sequence[Listing], log: Log) -> None:
+    """Refuse names that differ by case only: elsewhere, one picture would overwrite the other."""
+    seen: dict[str, Entry] = {}
+    for entry in (entry for listing in listings for entry in listing.entries):
+        twin = seen.setdefault(entry.name.casefold(), entry)
+        if twin.name != entry.name:
+            log.refused(
+                f"{entry.where}.file_name", expected="names that differ by more than case",
+                found=f"{entry.name!r} beside {twin.name!r}", fix="Rename one of the two.",
+            )  # fmt: skip
+
+
+def _id(position: int, raw: Any, source: Source, listing: Listing, log: Log) -> Key | None:
+    where = f"{source.name}: images[{position}]"
     id_ = key(raw.get("id")) if isinstance(raw, dict) else None
     name = raw.get("file_name") if isinstance(raw, dict) else None
     if id_ is None or not isinstance(name, str) or not name.strip():
-        listing.lose(id_, "image without id or file_name")
-        log.quarantined(where, "image without id or file_name", raw, source.split)
+        what = "image without id or file_name"
+        listing.left_out += 1
+        if id_ is not None:
+            listing.lost.setdefault(id_, what)
+        log.quarantined(where, what, raw, source.split)
         return None
     _note_id(raw["id"], id_, where, log)
-    try:
-        found = resolve(name, root)
-    except LeavesRootError as error:
-        log.refused(
-            f"{where}.file_name", expected=f"a name below {root}", found=f"{name!r}, which {error}",
-            fix="Name pictures relative to the picture folder (--images).",
-        )  # fmt: skip
-        return None
-    if not found.exists:
-        listing.lose(id_, "picture missing")
-        log.quarantined(f"{where}.file_name", "picture missing", name, source.split)
-        return None
-    if found.what:
-        log.repaired(f"{where}.file_name", found.what, name, found.name)
+    return id_
+
+
+def _entry(
+    raw: Mapping[str, Any], id_: Key, place: Found, *, where: str, index: int, source: Source, group: str | None,
+    log: Log,
+) -> Entry:  # fmt: skip
+    name = raw["file_name"]
+    if place.what:
+        log.repaired(f"{where}.file_name", place.what, name, place.name)
     unit, attributes = _unit(raw, group, own=source.own)
     own = raw if source.own else {}
     source_id = key(own.get("source_id"))
@@ -128,7 +160,8 @@ def _entry(
         source=index,
         split=source.split,
         id=id_,
-        name=found.name,
+        name=place.name,
+        missing=place.missing,
         declared=_declared(raw, where, log),
         group=unit,
         attributes=attributes,

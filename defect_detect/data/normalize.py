@@ -14,13 +14,15 @@ from pathlib import Path
 
 import msgspec
 
-from defect_detect.data import coco, paths, pictures
+from defect_detect.data import coco, pictures
 from defect_detect.data import source as sources_
 from defect_detect.data.categories import Classes
 from defect_detect.data.categories import collect as collect_classes
+from defect_detect.data.decoding import Facts
 from defect_detect.data.files import sync_folder, umask
 from defect_detect.data.intake import take
-from defect_detect.data.listing import Listing, collect
+from defect_detect.data.listing import Listing, collect, refuse_twins
+from defect_detect.data.lookup import Folder, picture_folder
 from defect_detect.data.pictures import Progress
 from defect_detect.data.pixels import DECODE_POLICY
 from defect_detect.data.publish import Options, publish
@@ -92,18 +94,22 @@ def normalize(
     if len(sources) < len(given):
         log.check()
     root = _picture_root(source, sources, images)
-    listings = [collect(index, each, root, group, log) for index, each in enumerate(sources)]
+    folder = Folder(root)
+    listings = [collect(index, each, folder, group, log) for index, each in enumerate(sources)]
+    refuse_twins(listings, log)
     classes = collect_classes(sources, options.severity, log)
     _check_listed(listings, classes, root, options, log)
     log.check()
     names = sorted({entry.name for listing in listings for entry in listing.entries})
-    stamp = _stamp(sources, names, pictures.hashes(root, names), options)
+    facts = pictures.examine(root, names, progress)
+    stamp = _stamp(sources, names, facts, options)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         return _reuse(out, stamp, log, strict=strict)
     out.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
     try:
-        found = dict(zip(names, pictures.bring(root, names, part / coco.PICTURES, progress), strict=True))
+        brought = pictures.bring(root, names, facts, part / coco.PICTURES)
+        found = dict(zip(names, brought, strict=True))
         taken = take(sources, listings, found, classes, log)
         log.check()
         content = publish(part, taken, classes, options, log, strict=strict, name=source.name, stamp=stamp)
@@ -141,7 +147,7 @@ def _picture_root(source: Path, sources: list[Source], images: Path | None) -> P
         for entry in each.data["images"]
         if isinstance(entry, dict) and isinstance(entry.get("file_name"), str)
     ]
-    return paths.picture_folder([beside / "images", beside, beside.parent / "images"], names)
+    return picture_folder(beside, names)
 
 
 def _check_listed(listings: list[Listing], classes: Classes, root: Path, options: Options, log: Log) -> None:
@@ -161,13 +167,13 @@ def _check_listed(listings: list[Listing], classes: Classes, root: Path, options
         log.refused("accept_below", expected=" | ".join(sorted(names)), found=repr(name))
 
 
-def _stamp(sources: list[Source], names: list[str], hashes: list[str], options: Options) -> str:
+def _stamp(sources: list[Source], names: list[str], facts: list[Facts], options: Options) -> str:
     """SHA-256 over everything the result depends on."""
     parts = {
         "schema": SCHEMA,
         "policy": DECODE_POLICY,
         "files": [(each.split, each.name, each.sha256) for each in sources],
-        "pictures": list(zip(names, hashes, strict=True)),
+        "pictures": [(name, each.sha256) for name, each in zip(names, facts, strict=True)],
         "options": options,
     }
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()

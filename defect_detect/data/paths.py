@@ -1,88 +1,83 @@
-"""File names of a dataset, found below its picture folder and nowhere else."""
+"""File names as people's exports have them, as names below a folder; those that lead out are refused."""
 
 from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from urllib.parse import unquote
 
 _DRIVE = re.compile(r"^[A-Za-z]:")
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+_LOCAL_FILES = "/data/local-files/?d="
+"""Label Studio's links to files of its own machine."""
+_LONGEST = 4096
 
 
 class LeavesRootError(ValueError):
-    """A name that points outside the picture folder; says how."""
+    """A name that points outside the picture folder, or that no file should have; says how."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """Where a file name led.
-
-    name   POSIX, relative to the picture folder
-    what   the repair it took, or ``
-    exists whether a regular file is there
-    """
-
-    name: str
-    what: str
-    exists: bool
-
-
-def resolve(name: str, root: Path) -> Found:
-    r"""The file below `root` that `name` means: `./`, `\` and the folders of another machine are undone.
+def checked(name: str) -> str:
+    """The name, if files may be called so.
 
     Raises:
-        LeavesRootError: `..`, a link that leads outside, or characters no name can have.
+        LeavesRootError: control characters (they break lists of files), lone surrogates, or endless.
     """
-    if "\0" in name or any(0xD800 <= ord(character) <= 0xDFFF for character in name):  # noqa: PLR2004 - surrogates
+    if any(ord(character) < 0x20 or character == "\x7f" for character in name):  # noqa: PLR2004 - C0 controls
+        raise LeavesRootError("holds control characters, which no file name can have here")
+    if any(0xD800 <= ord(character) <= 0xDFFF for character in name):  # noqa: PLR2004 - surrogates
         raise LeavesRootError("holds characters that no file name can have")
-    what = ""
-    posix = name
-    if "\\" in name and not _is_file(root, name):
-        posix, what = name.replace("\\", "/"), "backslashes in the file name"
-    drive = _DRIVE.match(posix)
-    if drive or posix.startswith("/"):
-        parts = [part for part in posix[drive.end() if drive else 0 :].split("/") if part not in ("", ".")]
+    if len(name) > _LONGEST:
+        raise LeavesRootError(f"is {len(name):,} characters long")
+    return name
+
+
+def readings(name: str) -> Iterator[tuple[str, str]]:
+    r"""Names below the folder that `name` may mean, the plainest first, each with the repair it takes.
+
+    `./`, `\`, the folders of another machine, URLs and their %20 are undone. POSIX, relative, without `..`.
+
+    Raises:
+        LeavesRootError: a reading leads out by `..`.
+    """
+    yield from _below(name, "")
+    posix = name.replace("\\", "/")
+    if posix != name:
+        yield from _below(posix, "backslashes in the file name")
+    bare, what = _without_machine(posix)
+    if what:
+        parts = [part for part in bare.split("/") if part not in ("", ".")]
         if ".." in parts:
             raise LeavesRootError("has '..' in it")
-        tail = next((rest for i in range(len(parts)) if _is_file(root, rest := "/".join(parts[i:]))), None)
-        return Found(name=tail or posix, what="absolute path of another machine", exists=tail is not None)
-    normal = posixpath.normpath(posix)
-    if normal.startswith("..") and normal.split("/")[0] == "..":
+        for start in range(len(parts)):
+            yield "/".join(parts[start:]), what
+    plain = unquote(posix, errors="surrogateescape")
+    if plain != posix:
+        for reading, _ in readings(checked(plain)):
+            yield reading, "URL-encoded file name"
+
+
+def _below(name: str, what: str) -> Iterator[tuple[str, str]]:
+    if name.startswith(("/", "\\\\")) or _DRIVE.match(name) or _SCHEME.match(name):
+        return
+    normal = posixpath.normpath(name)
+    if normal.split("/")[0] == "..":
         raise LeavesRootError("leads out of the picture folder by '..'")
-    if normal != posix and not what:
-        what = "file name not in its shortest form"
-    return Found(name=normal, what=what, exists=_is_file(root, normal))
+    if normal != ".":
+        yield normal, what or ("" if normal == name else "file name not in its shortest form")
 
 
-def picture_folder(candidates: Iterable[Path], names: Iterable[str]) -> Path:
-    """The candidate below which most of the names exist; the first of those that tie."""
-    folders = [folder for folder in candidates if folder.is_dir()]
-    tails = [name.replace("\\", "/").rsplit("/", 1)[-1] if _absolute(name) else name for name in names]
-    scores = [sum(_plainly_there(folder, tail) for tail in tails) for folder in folders]
-    return folders[scores.index(max(scores))] if folders else next(iter(candidates))
-
-
-def _absolute(name: str) -> bool:
-    return name.startswith("/") or _DRIVE.match(name) is not None
-
-
-def _plainly_there(folder: Path, name: str) -> bool:
-    try:
-        return (folder / name.replace("\\", "/")).is_file()
-    except (OSError, ValueError):
-        return False
-
-
-def _is_file(root: Path, name: str) -> bool:
-    try:
-        path = root / name
-        if not path.is_file():
-            return False
-        inside = path.resolve().is_relative_to(root.resolve())
-    except (OSError, ValueError):  # a name too long, or with bytes the file system refuses
-        return False
-    if not inside:
-        raise LeavesRootError("is a link that leads out of the picture folder")
-    return True
+def _without_machine(posix: str) -> tuple[str, str]:
+    """The path without host, drive or root, and the repair; `` where there is none of them."""
+    if posix.startswith(_LOCAL_FILES):
+        return posix.removeprefix(_LOCAL_FILES), "URL for a file name"
+    scheme = _SCHEME.match(posix)
+    if scheme:
+        path = posix[scheme.end() :].partition("#")[0]
+        before, mark, query = path.partition("?")
+        return (query.partition("d=")[2] or before) if mark else before, "URL for a file name"
+    drive = _DRIVE.match(posix)
+    if drive or posix.startswith("/"):
+        return posix[drive.end() if drive else 0 :], "absolute path of another machine"
+    return posix, ""

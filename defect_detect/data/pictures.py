@@ -1,29 +1,36 @@
-"""The picture files: each decoded once, then linked or re-encoded into the normalized dataset."""
+"""The picture files: each decoded once, then copied or re-encoded into the normalized dataset.
+
+Copied, not linked: a link shares the user's file, and whatever writes to the dataset (ultralytics
+mends JPEGs in place, people chmod) would write to it. Where the file system can (btrfs, XFS), a copy
+shares its blocks until one of the two changes and costs no space.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from defect_detect.data import pixels
-from defect_detect.data.files import sha256_file
-from defect_detect.errors import DatasetError, Fault
+from defect_detect.data import known
+from defect_detect.data.decoders import Decoders, threads
+from defect_detect.data.decoding import Facts, Task
 
 Progress = Callable[[int, int], None]
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """One file as it stands in the normalized dataset; width and height px as shown.
 
-    file    the name there, which ends in .png where it was re-encoded
-    broken  why it can't be used, or ``
-    stored  width and height before EXIF orientation
+    file     the name there, which ends in .png where it was re-encoded
+    broken   why it can't be used, or ``
+    stored   width and height before EXIF orientation
+    recoded  why it was re-encoded, or ``
+    remark   what is odd about it, but harmless, or ``
     """
 
     file: str
@@ -31,27 +38,64 @@ class Picture:
     height: int = 0
     stored: tuple[int, int] = (0, 0)
     sha256: str = ""
-    recoded: bool = False
+    recoded: str = ""
+    remark: str = ""
     broken: str = ""
 
 
-def hashes(root: Path, names: Sequence[str]) -> list[str]:
-    """SHA-256 of each file's bytes, `` where it can't be read."""
-    with ThreadPoolExecutor(_threads()) as pool:
-        return list(pool.map(lambda name: _hash(root / name), names))
+def examine(root: Path, names: Sequence[str], progress: Progress | None = None) -> list[Facts]:
+    """What each file of `names` below `root` is: decoded once in a worker process, remembered after that."""
+    paths = [os.path.realpath(root / name) for name in names]
+    stamps = {path: known.stamp(path) for path in paths}
+    facts = known.recall(stamps)
+    unknown = [path for path in dict.fromkeys(paths) if path not in facts]
+    if unknown:
+        done = len(names) - len(unknown)
+        tasks = [Task(os.fsencode(path)) for path in unknown]
+        with Decoders(len(unknown)) as decoders:
+            found = decoders.look(tasks, progress and _shifted(progress, done, len(names)))
+        # What killed its decoder may have died of something else (memory): it is asked again next time.
+        fresh = dict(zip(unknown, found, strict=True))
+        known.remember(stamps, {path: each for path, each in fresh.items() if not each.broken})
+        facts |= fresh
+    return [facts[path] for path in paths]
 
 
-def bring(root: Path, names: Sequence[str], out: Path, progress: Progress | None = None) -> list[Picture]:
-    """Decode each file of `names` below `root` and put it below `out`, as every framework will see it."""
+def bring(
+    root: Path, names: Sequence[str], facts: Sequence[Facts], out: Path, progress: Progress | None = None
+) -> list[Picture]:  # fmt: skip
+    """Put each file of `names` below `out`, as every framework will see it."""
     taken = set(names)
-    targets = [_free(name, taken) for name in names]
-    done: list[Picture] = []
-    with ThreadPoolExecutor(_threads()) as pool:
-        for picture in pool.map(lambda name, target: _bring(root / name, name, target, out), names, targets):
-            done.append(picture)
+    targets = [_free(name, taken) if each.unlike else name for name, each in zip(names, facts, strict=True)]
+    whole = [at for at, each in enumerate(facts) if not each.broken]
+    for folder in {(out / targets[at]).parent for at in whole}:
+        folder.mkdir(parents=True, exist_ok=True)
+    made = {at: Picture(file=names[at], broken=each.broken) for at, each in enumerate(facts) if each.broken}
+    plain = [at for at in whole if not facts[at].unlike]
+    with ThreadPoolExecutor(threads()) as pool:
+        for at, wrong in zip(plain, pool.map(lambda at: _copy(root / names[at], out / names[at]), plain), strict=True):
+            made[at] = Picture(file=names[at], broken=wrong) if wrong else _picture(names[at], facts[at])
             if progress is not None:
-                progress(len(done), len(names))
-    return done
+                progress(len(made), len(names))
+    unlike = [at for at in whole if facts[at].unlike]
+    if unlike:
+        tasks = [Task(os.fsencode(os.path.realpath(root / names[at])), os.fsencode(out / targets[at])) for at in unlike]
+        with Decoders(len(unlike)) as decoders:
+            recoded = decoders.look(tasks, progress and _shifted(progress, len(made), len(names)))
+        made |= {at: _picture(targets[at], each) for at, each in zip(unlike, recoded, strict=True)}
+    return [made[at] for at in range(len(names))]
+
+
+def measured(facts: Facts, name: str) -> Picture:
+    """The picture as it would be brought, for a look at the input alone."""
+    return _picture(name, facts)
+
+
+def _picture(name: str, facts: Facts) -> Picture:
+    return Picture(
+        file=name, width=facts.width, height=facts.height, stored=facts.stored, sha256=facts.sha256,
+        recoded=facts.unlike, remark=facts.remark, broken=facts.broken,
+    )  # fmt: skip
 
 
 def _free(name: str, taken: set[str]) -> str:
@@ -65,41 +109,33 @@ def _free(name: str, taken: set[str]) -> str:
     return free
 
 
-def _bring(path: Path, name: str, recoded_name: str, out: Path) -> Picture:
+def _copy(path: Path, target: Path) -> str:
+    """Copy the bytes; what went wrong, or ``."""
+    before = known.stamp(str(path))
     try:
-        head = pixels.header(path)
-        shown = pixels.read(path)
-    except DatasetError as error:
-        return Picture(file=name, broken=error.faults[0].found if isinstance(error.faults[0], Fault) else str(error))
-    plain = head.plain and PurePosixPath(name).suffix.lower() in _SUFFIXES
-    target = out / (name if plain else recoded_name)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if plain:
-        _link(path, target)
-    else:
-        from PIL import Image
-
-        Image.fromarray(shown).save(target, format="PNG")
-    height, width = shown.shape[:2]
-    return Picture(
-        file=name if plain else recoded_name, width=width, height=height, stored=head.stored,
-        sha256=sha256_file(target), recoded=not plain,
-    )  # fmt: skip
-
-
-def _link(path: Path, target: Path) -> None:
-    try:
-        target.hardlink_to(path.resolve())
-    except OSError:  # another file system, or links that the system forbids
-        shutil.copyfile(path, target)
+        with path.open("rb") as source, target.open("xb") as copy:
+            left = os.fstat(source.fileno()).st_size
+            while left:
+                try:
+                    moved = os.copy_file_range(source.fileno(), copy.fileno(), left)
+                except OSError as error:
+                    if error.errno not in _UNABLE:
+                        raise
+                    shutil.copyfileobj(source, copy)
+                    break
+                if not moved:
+                    return "cut short while it was copied"
+                left -= moved
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return error.strerror or str(error)
+    return "" if known.stamp(str(path)) == before else "changed while it was copied"
 
 
-def _hash(path: Path) -> str:
-    try:
-        return sha256_file(path)
-    except OSError:
-        return ""
+_UNABLE = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
+"""What systems say that can't copy inside the kernel."""
 
 
-def _threads() -> int:
-    return min(32, (os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()) or 1)
+def _shifted(progress: Progress, by: int, total: int) -> Progress:
+    return lambda done, _: progress(by + done, total)

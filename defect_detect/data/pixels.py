@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 DECODE_POLICY = "pillow; 8-bit RGB; EXIF applied; 16-bit scaled by 1/257; alpha dropped; first page"
 MAX_PIXELS = 300_000_000
 _ORIENTATION = 0x0112
+_SMALL = 10
+_READ = ("JPEG", "PNG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
+"""PIL would also run Ghostscript on a PostScript file that is called .jpg."""
+_AGREED = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "BMP": (".bmp",)}
+"""Formats that every framework reads, and the endings by which they find them."""
+_DEPTHS = {"1": "1-bit", "P": "palette", "PA": "palette", "LA": "alpha", "La": "alpha", "RGBA": "alpha",
+           "RGBa": "alpha", "CMYK": "CMYK", "F": "float", "LAB": "Lab", "HSV": "HSV", "YCbCr": "YCbCr"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +39,20 @@ class Header:
     """What a picture's header says; width and height in px as shown, after EXIF orientation.
 
     stored  width and height in px before EXIF orientation
-    plain   8-bit grey or RGB, upright, one page, whole: decoders agree on it
+    unlike  why decoders don't agree on it (16-bit, CMYK, EXIF orientation, ...), or ``
+    remark  what is odd but harmless, or ``
     """
 
     width: int
     height: int
     stored: tuple[int, int]
-    plain: bool
+    unlike: str
+    remark: str = ""
+
+    @property
+    def plain(self) -> bool:
+        """8-bit grey or RGB, upright, one page, whole: decoders agree on it."""
+        return not self.unlike
 
 
 def header(path: Path) -> Header:
@@ -50,23 +64,18 @@ def header(path: Path) -> Header:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as picture:
+        with _open(path) as picture:
+            _check_size(path, picture)
             width, height = picture.size
-            turned = picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-            upright = picture.getexif().get(_ORIENTATION, 1) in (0, 1)
-            pages = getattr(picture, "n_frames", 1)
-            plain = picture.mode in ("L", "RGB") and upright and pages == 1 and picture.format in _FORMATS
-            plain = plain and not _deep(picture)
-            if picture.format == "JPEG":
-                plain = plain and _ends_well(path)
+            turned = picture.getexif().get(_ORIENTATION, 1)
+            unlike = "; ".join(_unlike(path, picture, turned))
+            remark = "; ".join(_remarks(path, picture))
     except UnidentifiedImageError:
-        raise DatasetError(_fault(path, "not one")) from None
+        raise DatasetError(_fault(path, _what_instead(path))) from None
     except (*_BROKEN, Image.DecompressionBombError) as error:
         raise DatasetError(_fault(path, str(error))) from error
-    if width * height > MAX_PIXELS:
-        raise DatasetError(_fault(path, f"{width} x {height} px, more than {MAX_PIXELS:,} in all"))
-    shown = (height, width) if turned else (width, height)
-    return Header(width=shown[0], height=shown[1], stored=(width, height), plain=plain)
+    shown = (height, width) if turned in (5, 6, 7, 8) else (width, height)
+    return Header(width=shown[0], height=shown[1], stored=(width, height), unlike=unlike, remark=remark)
 
 
 def read(path: Path) -> NDArray[np.uint8]:
@@ -78,9 +87,8 @@ def read(path: Path) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise DatasetError(_fault(path, f"more than {MAX_PIXELS:,} px"))
+        with _open(path) as picture:
+            _check_size(path, picture)
             picture.load()
             upright = ImageOps.exif_transpose(picture)
             if upright.mode.startswith("I") or upright.mode == "F":
@@ -92,15 +100,63 @@ def read(path: Path) -> NDArray[np.uint8]:
                 upright = upright.convert("RGBA")
             return np.array(upright.convert("RGB"))
     except UnidentifiedImageError:
-        raise DatasetError(_fault(path, "not one")) from None
+        raise DatasetError(_fault(path, _what_instead(path))) from None
     except (*_BROKEN, Image.DecompressionBombError) as error:
         raise DatasetError(_fault(path, str(error))) from error
 
 
-_FORMATS = frozenset({"JPEG", "PNG", "BMP"})
 # What PIL's decoders are known to raise on damaged files, beyond what they document.
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError,
-           struct.error, zlib.error)  # fmt: skip
+           AttributeError, AssertionError, RuntimeError, struct.error, zlib.error)  # fmt: skip
+
+
+def _open(path: Path) -> ImageFile:
+    from PIL import Image
+
+    # PIL's own limit is lower, and half of it already a warning; ours is checked before anything is decoded.
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, MAX_PIXELS)
+    opened: ImageFile = Image.open(path, formats=_READ)
+    return opened
+
+
+def _check_size(path: Path, picture: ImageFile) -> None:
+    if picture.width * picture.height > MAX_PIXELS:
+        found = f"{picture.width} x {picture.height} px, more than {MAX_PIXELS:,} in all"
+        raise DatasetError(_fault(path, found))
+
+
+def _unlike(path: Path, picture: ImageFile, turned: int) -> list[str]:
+    """All reasons why decoders would show different arrays."""
+    found: list[str] = []
+    if turned not in (0, 1):
+        found.append(f"EXIF orientation {turned}")
+    if picture.mode.startswith("I") or _deep(picture):
+        found.append("16-bit" if "16" in picture.mode or _deep(picture) else "32-bit")
+    elif picture.mode not in ("L", "RGB"):
+        found.append(_DEPTHS.get(picture.mode, picture.mode))
+    elif "transparency" in picture.info:
+        found.append("alpha")
+    pages = getattr(picture, "n_frames", 1)
+    if pages > 1:
+        found.append(f"{pages} pages")
+    if picture.format not in _AGREED:
+        found.append(str(picture.format))
+    elif path.suffix.lower() not in {suffix for suffixes in _AGREED.values() for suffix in suffixes}:
+        found.append(f"{picture.format} called {path.suffix or 'without an ending'}")
+    if picture.format == "JPEG" and not _ends_well(path):
+        found.append("JPEG without its end marker")
+    return found
+
+
+def _remarks(path: Path, picture: ImageFile) -> list[str]:
+    found: list[str] = []
+    suffix = path.suffix.lower()
+    if picture.format in _AGREED and suffix not in _AGREED[picture.format]:
+        found.append(f"{picture.format} called {suffix}")
+    if min(picture.size) < _SMALL:
+        # ultralytics/data/utils.py, verify_image: "image size ... <10 pixels"
+        found.append(f"under {_SMALL} px, which ultralytics leaves out")
+    return found
 
 
 def _deep(picture: ImageFile) -> bool:
@@ -113,6 +169,20 @@ def _ends_well(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(-2, 2)
         return file.read() == b"\xff\xd9"
+
+
+def _what_instead(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(512).lstrip()
+    if not start:
+        return "an empty file"
+    if start.startswith(b"\x00\x05\x16\x07"):
+        return "an AppleDouble file"
+    if start[:5].lower() in (b"<html", b"<!doc"):
+        return "an HTML page"
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer: the picture was not downloaded"
+    return "not one"
 
 
 def _fault(path: Path, found: str) -> Fault:

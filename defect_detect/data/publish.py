@@ -77,20 +77,23 @@ def _describe(
     out_images = [repair for repair in out if ": images[" in repair.where]
     out_defects = [repair for repair in out if ": annotations[" in repair.where]
     changed = {_item(repair) for repair in log.repairs if repair.action == "repaired"}
+    merged = [repair for repair in log.repairs if repair.action == "merged"]
     images = Tally(
         given=taken.given_images,
+        merged=sum(": images[" in repair.where for repair in merged),
         kept=sum(len(data.images) for data in written),
         repaired=sum(_place_of(taken.images[image][0].where) in changed for image in taken.kept),
         quarantined=len(out_images),
     )
     annotations = Tally(
         given=taken.given_annotations,
+        merged=sum(": annotations[" in repair.where for repair in merged),
         kept=sum(len(data.defects) for data in written),
         repaired=sum(_place_of(made.where) in changed for made in taken.drafts),
         quarantined=len(out_defects),
     )
     for tally in (images, annotations):
-        if tally.given != tally.kept + tally.quarantined:
+        if tally.given != tally.kept + tally.merged + tally.quarantined:
             raise AssertionError(f"{tally} does not add up: this is a fault of defect_detect, please report it")
     return DatasetFile(
         schema=SCHEMA,

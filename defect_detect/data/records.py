@@ -79,12 +79,14 @@ class SplitFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """What came in and what became of it; `given` is always `kept + quarantined`."""
+    """What came in and what became of it; `given` is always `kept + merged + quarantined`."""
 
     given: int = 0
     kept: int = 0
     repaired: int = 0
     """Of those kept: changed in some way."""
+    merged: int = 0
+    """Said again what another one says."""
     quarantined: int = 0
 
 

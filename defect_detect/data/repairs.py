@@ -11,8 +11,9 @@ import msgspec
 
 from defect_detect.errors import DatasetError, Fault
 
-Action = Literal["repaired", "quarantined", "noted"]
+Action = Literal["repaired", "merged", "quarantined", "noted"]
 
+_ORDER: tuple[Action, ...] = ("quarantined", "repaired", "merged", "noted")
 _LONGEST = 200
 
 
@@ -26,8 +27,8 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     before: Any
     after: Any
     action: Action = "repaired"
-    """`repaired`: the right answer is unique. `quarantined`: it is not, so the item is left out.
-    `noted`: kept as it is, but worth knowing."""
+    """`repaired`: the right answer is unique. `merged`: the item stands there twice and is kept once.
+    `quarantined`: no answer is unique, so the item is left out. `noted`: kept as it is, but worth knowing."""
     split: str = ""
     """Where a quarantined item would have gone, when that is known."""
 
@@ -42,6 +43,10 @@ class Log:
     def repaired(self, where: str, what: str, before: object, after: object) -> None:
         """The right answer is unique and has been put in place."""
         self.repairs.append(Repair(where=where, what=what, before=_short(before), after=_short(after)))
+
+    def merged(self, where: str, what: str, before: object, into: str) -> None:
+        """The item says again what the one at `into` says: nothing is lost by leaving it out."""
+        self.repairs.append(Repair(where=where, what=what, before=_short(before), after=into, action="merged"))
 
     def quarantined(self, where: str, what: str, before: object, split: str = "") -> None:
         """The item has no unique answer and is left out."""
@@ -62,13 +67,21 @@ class Log:
         """Raise all that was refused so far; with `strict`, repairs and quarantines as well.
 
         Raises:
-            DatasetError: there is something to refuse.
+            Refused: there is something to refuse.
         """
         faults = list(self.faults)
         if strict:
             faults += [_refusal(repair) for repair in self.repairs if repair.action != "noted"]
         if faults:
-            raise DatasetError(*faults)
+            raise Refused(faults, self.repairs)
+
+
+class Refused(DatasetError):
+    """The input as a whole can't be used: `faults`; and what else was seen in it: `repairs`."""
+
+    def __init__(self, faults: Iterable[Fault], repairs: Iterable[Repair] = ()) -> None:
+        super().__init__(*faults)
+        self.repairs = tuple(repairs)
 
 
 def summary(repairs: Iterable[Repair]) -> list[tuple[Action, str, int, str]]:
@@ -76,12 +89,14 @@ def summary(repairs: Iterable[Repair]) -> list[tuple[Action, str, int, str]]:
     listed = list(repairs)
     counts = Counter((repair.action, repair.what) for repair in listed)
     example = {(repair.action, repair.what): repair.where for repair in reversed(listed)}
-    order = sorted(counts, key=lambda kind: (kind[0] != "quarantined", kind[0], -counts[kind], kind[1]))
+    order = sorted(counts, key=lambda kind: (_ORDER.index(kind[0]), -counts[kind], kind[1]))
     return [(action, what, counts[action, what], example[action, what]) for action, what in order]
 
 
 def _refusal(repair: Repair) -> Fault:
-    after = "" if repair.action == "quarantined" else f"would become {repair.after!r}"
+    after = {
+        "repaired": f"would become {repair.after!r}", "merged": f"would be left out for {repair.after}",
+    }.get(repair.action, "would be left out")  # fmt: skip
     return Fault(
         where=repair.where, expected="a clean file (strict)", found=f"{repair.what}: {repair.before!r}", fix=after
     )
