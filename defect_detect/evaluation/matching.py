@@ -18,10 +18,14 @@ from defect_detect import geometry
 from defect_detect.data.predictions import canonical_order
 from defect_detect.errors import ConfigError, Fault, PredictionsError
 from defect_detect.evaluation.judged import Evaluation, Matching, Rule
-from defect_detect.tables import Bools, Dataset, Defects, Floats, Ints, Predictions
+from defect_detect.evaluation.kernels import Spans, candidates, greedy, near
+from defect_detect.ranking import ranked
+from defect_detect.tables import Bools, Column, Dataset, Defects, Floats, Ints, Predictions
 
 # COCOeval compares with min(t, 1 - 1e-10), so that t = 1 accepts a perfect box despite rounding.
 _ALMOST_ONE = 1 - 1e-10
+_TABLE = 8
+"""A table of all keys is quicker than a search while it is at most so many times as long as the rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +41,8 @@ class Pairs:
     defect: Ints
     overlap: Floats
 
-    def take(self, where: Bools) -> Pairs:
-        """The pairs that the mask picks."""
+    def take(self, where: Ints | Bools) -> Pairs:
+        """The pairs that `where` picks, by index or by mask."""
         return Pairs(prediction=self.prediction[where], defect=self.defect[where], overlap=self.overlap[where])
 
 
@@ -52,7 +56,7 @@ def match(truth: Dataset, predictions: Predictions, rule: Rule) -> Matching:
         PredictionsError: masks are to be matched and one side has none.
     """
     check(rule)
-    return assign(truth.defects, predictions, overlapping(truth, predictions, rule.geometry), rule)
+    return assign(truth.defects, predictions, _close(truth, predictions, rule), rule)
 
 
 def evaluate(truth: Dataset, predictions: Predictions, rule: Rule | None = None) -> Evaluation:
@@ -65,14 +69,14 @@ def evaluate(truth: Dataset, predictions: Predictions, rule: Rule | None = None)
     rule = rule or Rule()
     check(rule)
     ordered = canonical_order(predictions)
-    pairs, order = overlapping(truth, ordered, rule.geometry), content_order(truth.defects, ordered)
     any_class = Rule(iou=rule.iou, class_aware=False, geometry=rule.geometry)
     by_class = Rule(iou=rule.iou, class_aware=True, geometry=rule.geometry)
+    pairs = _close(truth, ordered, any_class)
     return Evaluation(
         truth=truth,
         predictions=ordered,
-        matching=assign(truth.defects, ordered, pairs, by_class, order),
-        any_class=assign(truth.defects, ordered, pairs, any_class, order),
+        matching=assign(truth.defects, ordered, pairs, by_class),
+        any_class=assign(truth.defects, ordered, pairs, any_class),
     )
 
 
@@ -91,46 +95,55 @@ def check(rule: Rule) -> None:
         raise ConfigError(*faults)
 
 
-def overlapping(truth: Dataset, predictions: Predictions, shape: str = "box") -> Pairs:
+def overlapping(truth: Dataset, predictions: Predictions, shape: str = "box", *, least: float = 0.0) -> Pairs:
     """All pairs of a prediction and a defect in one picture that share area; `shape` is `box` or `mask`.
+
+    `least` leaves out those that overlap less.
 
     Raises:
         PredictionsError: `mask`, and one side has no regions.
     """
-    pairs = _candidates(truth.defects, predictions)
-    overlap = _box_overlap if shape == "box" else _mask_overlap
-    return overlap(truth, predictions, pairs)
+    spans = _spans(truth.defects.image, predictions.image, len(truth.images))
+    if shape == "mask":
+        return _mask_overlap(truth, predictions, spans, least)
+    return _box_overlap(truth.defects, predictions, spans, least)
+
+
+def _close(truth: Dataset, predictions: Predictions, rule: Rule) -> Pairs:
+    """What `assign` needs of `overlapping`: boxes of another class need not be looked at."""
+    least = min(rule.iou, _ALMOST_ONE)
+    if rule.geometry == "mask" or not rule.class_aware:
+        return overlapping(truth, predictions, rule.geometry, least=least)
+    defects, classes = truth.defects, len(truth.categories)
+    spans = _spans(
+        defects.image * classes + defects.label,
+        predictions.image * classes + predictions.label,
+        len(truth.images) * classes,
+    )
+    return _box_overlap(defects, predictions, spans, least)
 
 
 def assign(
-    defects: Defects, predictions: Predictions, pairs: Pairs, rule: Rule, order: tuple[Ints, Ints] | None = None
-) -> Matching:
+    defects: Defects, predictions: Predictions, pairs: Pairs, rule: Rule, turn: Ints | None = None
+) -> Matching:  # fmt: skip
     """The assignment over `pairs`, which must hold every pair of overlap >= `rule.iou`.
 
-    `order` is `content_order` of the same tables, for those who assign often.
+    `turn` is `turns` of the predictions, for those who assign often.
     """
-    prediction_turn, defect_place = order or content_order(defects, predictions)
     keep = pairs.overlap >= min(rule.iou, _ALMOST_ONE)
     if rule.class_aware:
         keep &= predictions.label[pairs.prediction] == defects.label[pairs.defect]
-    near = pairs.take(keep)
-    turn = prediction_turn[near.prediction]
-    # evaluateImg walks the defects in order and takes `ious >= best`, so the last of equals wins.
-    last = -defect_place[near.defect]
-    rows = np.lexsort((last, -near.overlap, ~defects.counts[near.defect], turn))
+    close = pairs.take(keep)
+    turn = (turns(predictions) if turn is None else turn)[close.prediction]
 
-    free = [True] * len(defects)
-    crowd = defects.crowd.tolist()
-    busy = [False] * len(predictions)
-    chosen = []
-    for row, prediction, defect in zip(
-        rows.tolist(), near.prediction[rows].tolist(), near.defect[rows].tolist(), strict=True
-    ):
-        if not busy[prediction] and free[defect]:
-            busy[prediction] = True
-            free[defect] = crowd[defect]
-            chosen.append(row)
-    return _tabulate(defects, predictions, near.take(np.array(chosen, np.int64)), rule)
+    def preference(rows: Ints) -> list[Column]:
+        defect = close.defect[rows]
+        # evaluateImg walks the defects in order and takes `ious >= best`, so the last of equals wins.
+        last = [-defects.box[defect, side] for side in range(4)]
+        return [~defects.counts[defect], -close.overlap[rows], *last, -defects.label[defect], -defect]
+
+    close = close.take(ranked([turn], preference))
+    return _tabulate(defects, predictions, close.take(greedy(close.prediction, close.defect, defects.crowd)), rule)
 
 
 def _tabulate(defects: Defects, predictions: Predictions, chosen: Pairs, rule: Rule) -> Matching:
@@ -151,35 +164,30 @@ def _tabulate(defects: Defects, predictions: Predictions, chosen: Pairs, rule: R
     )
 
 
-def _candidates(defects: Defects, predictions: Predictions) -> Pairs:
-    """Every pair within one picture; the overlap is yet to be filled in."""
-    by_image = np.argsort(defects.image, kind="stable")
-    image = defects.image[by_image]
-    first = np.searchsorted(image, predictions.image, side="left")
-    count = np.searchsorted(image, predictions.image, side="right") - first
-    prediction = np.repeat(np.arange(len(predictions)), count)
-    within = np.arange(len(prediction)) - np.repeat(np.cumsum(count) - count, count)
-    defect = by_image[np.repeat(first, count) + within]
-    return Pairs(prediction=prediction, defect=defect, overlap=np.zeros(len(prediction)))
+def _spans(theirs: Ints, ours: Ints, size: int) -> Spans:
+    """The candidates of each prediction: the defects of its own key, one of 0 ... `size` - 1."""
+    by = np.argsort(theirs, kind="stable")
+    if size <= _TABLE * (len(theirs) + len(ours)):
+        edges = np.concatenate([[0], np.cumsum(np.bincount(theirs, minlength=size))])
+        return edges[ours], edges[ours + 1] - edges[ours], by
+    first = np.searchsorted(theirs[by], ours, side="left")
+    return first, np.searchsorted(theirs[by], ours, side="right") - first, by
 
 
-def _box_overlap(truth: Dataset, predictions: Predictions, pairs: Pairs) -> Pairs:
-    theirs, ours = truth.defects.box, predictions.box
-    shared = geometry.paired_intersection(ours[pairs.prediction], theirs[pairs.defect])
-    near = pairs.take(shared > 0)
-    shared = shared[shared > 0]
-    area = geometry.area(ours)[near.prediction]
-    union = area + geometry.area(theirs)[near.defect] - shared
-    crowd = truth.defects.crowd[near.defect]
-    return Pairs(prediction=near.prediction, defect=near.defect, overlap=shared / np.where(crowd, area, union))
+def _box_overlap(defects: Defects, predictions: Predictions, spans: Spans, least: float) -> Pairs:
+    prediction, defect, overlap = near(predictions.box, defects.box, defects.crowd, spans, least)
+    return Pairs(prediction=prediction, defect=defect, overlap=overlap)
 
 
-def _mask_overlap(truth: Dataset, predictions: Predictions, pairs: Pairs) -> Pairs:
+def _mask_overlap(truth: Dataset, predictions: Predictions, spans: Spans, least: float) -> Pairs:
     if truth.defects.region is None or predictions.region is None:
         side = "dataset" if truth.defects.region is None else "predictions"
         raise PredictionsError(
             Fault(where=side, expected="a region for every row", found="boxes only", fix="Match boxes instead.")
         )
+    first, count, by = spans
+    prediction, place = candidates(np.arange(len(predictions)), first, count)
+    pairs = Pairs(prediction=prediction, defect=by[place], overlap=np.zeros(len(prediction)))
     overlap = np.zeros(len(pairs.prediction))
     image = predictions.image[pairs.prediction]
     order = np.argsort(image, kind="stable")
@@ -196,17 +204,16 @@ def _mask_overlap(truth: Dataset, predictions: Predictions, pairs: Pairs) -> Pai
         )
         overlap[rows] = table[my_row, other_row]
     filled = Pairs(prediction=pairs.prediction, defect=pairs.defect, overlap=overlap)
-    return filled.take(overlap > 0)
+    return filled.take((overlap > 0) & (overlap >= least))
 
 
-def content_order(defects: Defects, predictions: Predictions) -> tuple[Ints, Ints]:
-    """(P,) the turn of each prediction, by descending score, box, label; (G,) the place of each defect, by box."""
-    turn = np.lexsort((predictions.label, *predictions.box.T[::-1], -predictions.score))
-    place = np.lexsort((defects.label, *defects.box.T[::-1]))
-    return _inverse(turn), _inverse(place)
+def turns(predictions: Predictions) -> Ints:
+    """(P,) the turn of each prediction: within its picture by descending score, then box, then label."""
 
+    def content(rows: Ints) -> list[Column]:
+        return [*predictions.box[rows].T, predictions.label[rows]]
 
-def _inverse(order: Ints) -> Ints:
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    return place
+    order = ranked([predictions.image, -predictions.score], content)
+    turn = np.empty(len(order), np.int64)
+    turn[order] = np.arange(len(order))
+    return turn
