@@ -13,17 +13,13 @@ from defect_detect.evaluation.average_precision import average_precision, mean_o
 from defect_detect.evaluation.comparison import (
     AveragePrecision,
     Comparison,
-    Curve,
     DatasetFacts,
     Detector,
-    Froc,
     Protocol,
 )
 from defect_detect.evaluation.entrant import Draws, Entrant, enter
 from defect_detect.evaluation.figures import figures, operating_point, tally_of
-from defect_detect.evaluation.froc import froc
-from defect_detect.evaluation.froc_resampling import froc_score
-from defect_detect.evaluation.intervals import percentile
+from defect_detect.evaluation.froc_figures import froc_figures
 from defect_detect.evaluation.judged import Contender, Judged, Rule
 from defect_detect.evaluation.localization import localization
 from defect_detect.evaluation.measured import measured
@@ -31,11 +27,11 @@ from defect_detect.evaluation.operating import Policy
 from defect_detect.evaluation.pairs import pairs
 from defect_detect.evaluation.rank_stability import rank_misses, rank_stability
 from defect_detect.evaluation.reasons import FALSE_ALARMS, REASONS
-from defect_detect.evaluation.resampling import draw, over_seeds
+from defect_detect.evaluation.resampling import draw
 from defect_detect.evaluation.sliced import sliced
+from defect_detect.evaluation.sweep import sweep
 from defect_detect.evaluation.units import units
 from defect_detect.evaluation.warn import warnings
-from defect_detect.tables import Floats
 
 RESAMPLES = 2000
 WIDEST_BUDGET = 8.0
@@ -150,7 +146,7 @@ def _detector(entrant: Entrant, policy: Policy, draws: Draws) -> Detector:
         seeds=[run.seed for run in entrant.contender.runs],
         operating_point=operating_point(entrant, policy),
         test=figures(entrant),
-        froc=_froc(entrant, draws),
+        froc=froc_figures(entrant, draws),
         box_ap=_ap(entrant, "box"),
         mask_ap=_ap(entrant, "mask") if masks else None,
         localization=localization(entrant.judged),
@@ -160,6 +156,7 @@ def _detector(entrant: Entrant, policy: Policy, draws: Draws) -> Detector:
         under_trained=entrant.under_trained,
         measured=measured(entrant.contender),
         notes=[*seen.values(), *_capped(entrant)],
+        sweep=sweep(entrant),
     )
 
 
@@ -167,31 +164,6 @@ def _ap(entrant: Entrant, shape: str) -> AveragePrecision:
     return mean_of([
         average_precision(run.test.truth, run.test.predictions, shape) for run in entrant.contender.runs
     ])  # fmt: skip
-
-
-def _froc(entrant: Entrant, draws: Draws) -> Froc:
-    """The mean of the seeds' curves at every FPPI where one of them rises."""
-    curves = [froc(run.test) for run in entrant.contender.runs]
-    grid = np.unique(np.concatenate([one.curve.fppi for one in curves]))
-    recall = np.mean([_read(one.curve, grid) for one in curves], axis=0)
-    drawn = np.stack([froc_score(table, draws.test) for table in entrant.test])
-    score = over_seeds(drawn, draws.of_seeds(entrant.name))
-    first = curves[0]
-    return Froc(
-        curve=Curve(fppi=grid.tolist(), recall=recall.tolist()) if len(curves) > 1 else first.curve,
-        recall_at={
-            point: float(np.mean([one.recall_at[point] for one in curves])) for point in first.recall_at
-        },
-        score=float(np.mean([one.score for one in curves])),
-        score_interval=percentile(score, int((entrant.of[:, 0] > 0).sum())),
-        lamr=float(np.mean([one.lamr for one in curves])),
-        lamr_class_mean=float(np.mean([one.lamr_class_mean for one in curves])),
-    )  # fmt: skip
-
-
-def _read(curve: Curve, fppi: Floats) -> Floats:
-    recall: Floats = np.array(curve.recall)[np.searchsorted(curve.fppi, fppi, side="right") - 1]
-    return recall
 
 
 def _capped(entrant: Entrant) -> list[str]:
