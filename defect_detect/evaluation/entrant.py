@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from defect_detect.errors import NotMeasurable, Unreachable
+from defect_detect.evaluation import per_class, per_class_counts
 from defect_detect.evaluation.judged import Contender, Judged
 from defect_detect.evaluation.missed import FIGURES, Scored, opportunities, scored, tally
 from defect_detect.evaluation.operating import Policy, choose, threshold_of
@@ -39,7 +40,8 @@ class Entrant:
 
     status     ok | fixed | unreachable | not_measurable
     measured   whether there are figures: an unreachable budget counts as all missed, an unreachable recall as n/a
-    threshold  one for each seed; inf where there is none
+    threshold  one for each seed, inf where there is none; the lowest of the classes' where they have their own
+    by_label   (K,) for each seed, the threshold of each class
     count, of  (S, U, 7) and (U, 7): FIGURES per seed and unit
     frozen     (B, 7) resampled rates, the thresholds staying
     anew       (B, 7) resampled rates, the thresholds chosen anew; None for a fixed score
@@ -49,6 +51,7 @@ class Entrant:
     status: str
     measured: bool
     threshold: tuple[float, ...]
+    by_label: tuple[Floats, ...]
     why: tuple[str, ...]
     test: tuple[Scored, ...]
     validation: tuple[Scored, ...]
@@ -94,9 +97,7 @@ def enter(contender: Contender, policy: Policy, draws: Draws) -> Entrant:
     """Choose the contender's thresholds and count what it misses, as it is and in every resample."""
     test = tuple(scored(run.test) for run in contender.runs)
     validation = tuple(scored(run.validation) for run in contender.runs if run.validation is not None)
-    thresholds, statuses, why = _thresholds(policy, contender, validation)
-    labels = len(test[0].evaluation.truth.categories)
-    vectors = [np.full(labels, value) for value in thresholds]
+    vectors, statuses, why = _thresholds(policy, test, validation)
     of = opportunities(test[0])
     count = np.stack([tally(table, vector) for table, vector in zip(test, vectors, strict=True)])
     below = weighted(draws.test, of)
@@ -112,7 +113,8 @@ def enter(contender: Contender, policy: Policy, draws: Draws) -> Entrant:
         contender=contender,
         status=worst,
         measured=worst != "not_measurable" and (worst != "unreachable" or policy.kind in ("fppi", "overkill")),
-        threshold=tuple(thresholds),
+        threshold=tuple(float(vector.min(initial=np.inf)) for vector in vectors),
+        by_label=tuple(vectors),
         why=tuple(why),
         test=test,
         validation=validation,
@@ -128,26 +130,31 @@ def enter(contender: Contender, policy: Policy, draws: Draws) -> Entrant:
 
 
 def _thresholds(
-    policy: Policy, contender: Contender, validation: tuple[Scored, ...]
-) -> tuple[list[float], list[str], list[str]]:
+    policy: Policy, test: tuple[Scored, ...], validation: tuple[Scored, ...]
+) -> tuple[list[Floats], list[str], list[str]]:
+    labels = len(test[0].evaluation.truth.categories)
     if policy.kind == "score":
-        return [policy.value] * len(contender.runs), ["fixed"], []
-    thresholds, statuses, why = [], [], []
+        return [np.full(labels, policy.value)] * len(test), ["fixed"], []
+    vectors: list[Floats] = []
+    statuses, why = [], []
     for table in validation:
         try:
-            thresholds.append(threshold_of(policy, table))
+            one = per_class.thresholds_of if policy.per_class else threshold_of
+            vectors.append(np.broadcast_to(one(policy, table), labels))
             statuses.append("ok")
         except Unreachable as error:
-            thresholds.append(np.inf)
+            vectors.append(np.full(labels, np.inf))
             statuses.append("not_measurable" if isinstance(error, NotMeasurable) else "unreachable")
             why.append(str(error))
-    return thresholds, statuses, why
+    return vectors, statuses, why
 
 
 def _anew(policy: Policy, on: Scored, test: Scored, draws: Draws) -> Floats:
     """(B, 7) the resampled counts on test, at the threshold that each resample of validation chooses."""
     if draws.validation is None:  # pragma: no cover - checked by the caller
         raise ValueError("no validation was drawn")
+    if policy.per_class:
+        return per_class_counts.recount(test, per_class.choose_near(policy, on, draws.validation), draws.test)
     chosen = choose(policy, on, draws.validation)
     if policy.kind in ("recall", "f1"):
         # A resample in which the aim can't be met comes as close to it as the scores allow.

@@ -40,10 +40,8 @@ def on_validation(entrant: Entrant) -> Figures | None:
     """The same thresholds on the split they were chosen on, without intervals."""
     if not entrant.validation or not entrant.measured:
         return None
-    labels = len(entrant.validation[0].evaluation.truth.categories)
     count = sum(
-        tally(table, np.full(labels, value)).sum(axis=0)
-        for table, value in zip(entrant.validation, entrant.threshold, strict=True)
+        tally(table, vector).sum(axis=0) for table, vector in zip(entrant.validation, entrant.by_label, strict=True)
     )
     of = sum(opportunities(table).sum(axis=0) for table in entrant.validation)
     return Figures(**{
@@ -64,10 +62,19 @@ def operating_point(entrant: Entrant, policy: Policy) -> OperatingPoint:
         policy=policy.text,
         status=entrant.status,
         thresholds=[value if np.isfinite(value) else None for value in entrant.threshold],
+        by_class=_by_class(entrant) if policy.per_class else [],
         censored=censored,
         notes=notes,
         validation=on_validation(entrant),
     )
+
+
+def _by_class(entrant: Entrant) -> list[dict[str, float | None]]:
+    names = [category.name for category in entrant.test[0].evaluation.truth.categories]
+    return [
+        {name: float(value) if np.isfinite(value) else None for name, value in zip(names, vector, strict=True)}
+        for vector in entrant.by_label
+    ]
 
 
 def _censored(entrant: Entrant, policy: Policy) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class Policy:
 
     kind            fppi | overkill | recall | f1 | cost | score
     value           the bound of the first three, the score of the last
+    per_class       whether each class has a threshold of its own, all sharing one budget
     escape, overkill, prevalence   of `cost`: cost of an escaped and of a needlessly rejected unit, share of defective
                                    units on the line (never taken from the dataset, which is enriched)
     """
@@ -42,14 +43,32 @@ class Policy:
     escape: float = 0.0
     overkill: float = 0.0
     prevalence: float = 0.0
+    per_class: bool = False
 
 
-def parse_policy(text: str, costs: Mapping[str, float] | None = None, prevalence: float | None = None) -> Policy:
+def parse_policy(
+    text: str, costs: Mapping[str, float] | None = None, prevalence: float | None = None, *, per_class: bool = False
+) -> Policy:
     """The policy that `text` says; `costs` has the keys `escape` and `overkill`.
 
+    `per_class`: each class has a threshold of its own.
+
+    >>> parse_policy("fppi<=0.1", per_class=True).text
+    'fppi<=0.1 per class'
+
     Raises:
-        ConfigError: it says none, or `cost` lacks costs or prevalence.
+        ConfigError: it says none, `cost` lacks costs or prevalence, or a fixed score is to be chosen by class.
     """
+    found = _parsed(text, costs, prevalence)
+    if not per_class:
+        return found
+    if found.kind == "score":
+        raise ConfigError(Fault(where=f"policy {text!r}", expected="a policy that chooses a threshold for each class",
+                                found="one fixed score for all", fix="Leave out --per-class."))  # fmt: skip
+    return replace(found, per_class=True, text=f"{found.text} per class")
+
+
+def _parsed(text: str, costs: Mapping[str, float] | None, prevalence: float | None) -> Policy:
     plain = text.replace(" ", "").lower()
     if plain == "f1":
         return Policy(text=plain, kind="f1")
@@ -95,17 +114,22 @@ def threshold_of(policy: Policy, table: Scored) -> float:
     """`threshold`, on an evaluation already laid out."""
     if policy.kind == "score":
         return policy.value
-    _check_measurable(policy, table)
+    check_measurable(policy, table)
     where = f"{policy.text} on {table.evaluation.truth.split}"
     if len(table.evaluation.predictions) == 0:
         raise Unreachable(f"{where}: the detector made no prediction at all")
     chosen = float(choose(policy, table, np.ones((1, len(table.units)), np.int64))[0])
     if not np.isfinite(chosen):
-        raise Unreachable(f"{where}: {_why(policy, table)}")
+        raise Unreachable(f"{where}: {why(policy, table)}")
     return chosen
 
 
-def _check_measurable(policy: Policy, table: Scored) -> None:
+def check_measurable(policy: Policy, table: Scored) -> None:
+    """Refuse a policy on which the split's units can't tell.
+
+    Raises:
+        NotMeasurable: too few units.
+    """
     groups, split = table.units, table.evaluation.truth.split
     free, defective = int(groups.defect_free.sum()), int(groups.defective.sum())
     if policy.kind == "overkill" and free * policy.value < 1:
@@ -118,7 +142,8 @@ def _check_measurable(policy: Policy, table: Scored) -> None:
         raise NotMeasurable(f"cost: {split} has {defective} defective and {free} defect-free units, both are needed")
 
 
-def _why(policy: Policy, table: Scored) -> str:
+def why(policy: Policy, table: Scored) -> str:
+    """Why no score meets the policy."""
     if policy.kind == "recall":
         hits = int(np.isfinite(table.found_at).sum())
         return f"the best recall is {hits} of {len(table.defects)}"

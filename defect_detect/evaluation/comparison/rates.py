@@ -55,12 +55,14 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     """`ok` | `fixed` | `unreachable` | `not_measurable`"""
     thresholds: list[float | None]
-    """One for each seed; None where there is none."""
+    """One for each seed; None where there is none; the lowest of the classes' where they have their own."""
     censored: bool
     """A threshold lies at the predictions' own floor: a lower one might have been chosen."""
     notes: list[str]
     validation: Figures | None
     """The same policy's figures on the split it was chosen on."""
+    by_class: list[dict[str, float | None]] = []
+    """For each seed class -> threshold where they are chosen by class; None: the class is left silent."""
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
