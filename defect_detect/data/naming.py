@@ -7,6 +7,7 @@ the two are decided together.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +27,7 @@ class Names:
 
     def __init__(self, dataset: Dataset) -> None:
         self.split = dataset.split
-        self.file = _files(dataset)
+        self.dataset = dataset
         self.category = {category.name: row for row, category in enumerate(dataset.categories)}
         self.images: Mapping[Space, Mapping[Key | None, int]] = {
             "normalized": {id_: row for row, id_ in enumerate(dataset.images.id.tolist())},
@@ -36,6 +37,11 @@ class Names:
             "normalized": {category.id: row for row, category in enumerate(dataset.categories)},
             "source": {key(category.source_id): row for row, category in enumerate(dataset.categories)},
         }
+
+    @functools.cached_property
+    def file(self) -> dict[str, int]:
+        """Rows by every name that means one image only; few files of predictions need them."""
+        return _files(self.dataset)
 
     def image(self, entry: Mapping[str, Any], space: Space) -> int | Fault:
         """The row of the image that the prediction is about."""
@@ -64,17 +70,26 @@ class Names:
         return known[value]
 
 
-def decide(path: Path, entries: Sequence[Any], names: Names, ids: str) -> Space:
-    """The numbering that the file's ids are of.
+Ids = set[Key | None]
+
+
+def used(entries: Sequence[Any]) -> tuple[Ids, Ids]:
+    """The ids by which the entries name images and categories."""
+    listed = [entry for entry in entries if isinstance(entry, Mapping)]
+    return (
+        {key(entry.get("image_id")) for entry in listed if entry.get("file_name") is None},
+        {key(entry.get("category_id")) for entry in listed if entry.get("category_name") is None},
+    )
+
+
+def decide(path: Path, images: Ids, labels: Ids, names: Names, *, ids: str) -> Space:
+    """The numbering that the file's ids of images and categories are of.
 
     Raises:
         PredictionsError: its ids fit neither numbering, or both with different meanings.
     """
     if ids in _SPACES:
         return "normalized" if ids == "normalized" else "source"
-    listed = [entry for entry in entries if isinstance(entry, Mapping)]
-    images = {key(entry.get("image_id")) for entry in listed if entry.get("file_name") is None}
-    labels = {key(entry.get("category_id")) for entry in listed if entry.get("category_name") is None}
     fitting = [
         space for space in _SPACES if images <= names.images[space].keys() and labels <= names.labels[space].keys()
     ]
@@ -86,7 +101,7 @@ def decide(path: Path, entries: Sequence[Any], names: Names, ids: str) -> Space:
     raise PredictionsError(*_misfit(path, names, images, labels))
 
 
-def _check_same(path: Path, names: Names, images: set[Key | None], labels: set[Key | None]) -> None:
+def _check_same(path: Path, names: Names, images: Ids, labels: Ids) -> None:
     for what, used, known in (("image", images, names.images), ("category", labels, names.labels)):
         apart = sorted(str(id_) for id_ in used if known["normalized"][id_] != known["source"][id_])
         if apart:
@@ -101,7 +116,7 @@ def _check_same(path: Path, names: Names, images: set[Key | None], labels: set[K
             )  # fmt: skip
 
 
-def _misfit(path: Path, names: Names, images: set[Key | None], labels: set[Key | None]) -> list[Fault]:
+def _misfit(path: Path, names: Names, images: Ids, labels: Ids) -> list[Fault]:
     faults: list[Fault] = []
     for what, used, known in (("image_id", images, names.images), ("category_id", labels, names.labels)):
         unknown = min((used - known[space].keys() for space in _SPACES), key=len)

@@ -46,7 +46,17 @@ def read_json(path: Path, *, error: type[InputError], literals: Counter[str] | N
     `literals` counts those that stand in the file: JSON has none of them.
 
     Raises:
-        InputError: of the class `error`: not a readable file, more than MAX_BYTES, or what `parse` refuses.
+        InputError: of the class `error`: what `read_bytes` or `parse` refuses.
+    """
+    raw = read_bytes(path, error=error)
+    return raw, parse(raw, where=str(path), error=error, literals=literals)
+
+
+def read_bytes(path: Path, *, error: type[InputError]) -> bytes:
+    """The bytes of a JSON file.
+
+    Raises:
+        InputError: of the class `error`: not a readable file, or more than MAX_BYTES.
     """
     where = str(path)
     try:
@@ -58,12 +68,11 @@ def read_json(path: Path, *, error: type[InputError], literals: Counter[str] | N
                 Fault(where=where, expected=f"at most {MAX_BYTES >> 20:,} MiB", found=f"{facts.st_size >> 20:,} MiB",
                       fix="Split it into several files.")
             )  # fmt: skip
-        raw = path.read_bytes()
+        return path.read_bytes()
     except OSError as problem:
         raise error(Fault(where=where, expected="a readable file", found=problem.strerror or str(problem))) from None
     except ValueError:  # a NUL in the name
         raise error(Fault(where=repr(where), expected="a readable file", found="no possible file name")) from None
-    return raw, parse(raw, where=where, error=error, literals=literals)
 
 
 def parse(raw: bytes, *, where: str, error: type[InputError], literals: Counter[str] | None = None) -> Any:

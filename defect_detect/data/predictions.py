@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +10,16 @@ import msgspec
 import numpy as np
 
 from defect_detect import geometry
+from defect_detect.data.entries import of_entries
 from defect_detect.data.files import atomic_write
-from defect_detect.data.naming import Names, Space, decide
-from defect_detect.data.parsing import read_json
-from defect_detect.data.regions import MalformedError, parse, to_coco
-from defect_detect.data.spans import numbers
+from defect_detect.data.naming import Names, decide
+from defect_detect.data.parsing import read_bytes
+from defect_detect.data.plain import Said, results
+from defect_detect.data.regions import to_coco
 from defect_detect.errors import Fault, PredictionsError
 from defect_detect.job import Manifest
-from defect_detect.tables import Dataset, Ints, Predictions, Region
-
-_LISTED = 20
+from defect_detect.ranking import ranked
+from defect_detect.tables import Column, Dataset, Ints, Predictions, Region
 
 
 def read(path: Path, dataset: Dataset, *, ids: str = "auto") -> Predictions:
@@ -38,32 +35,32 @@ def read(path: Path, dataset: Dataset, *, ids: str = "auto") -> Predictions:
     """
     if ids not in ("auto", "normalized", "source"):
         raise ValueError(f"ids is {ids!r}, not auto, normalized or source")
-    raw, content = read_json(path, error=PredictionsError)
-    entries = _results(path, content)
-    if ids == "auto" and _is_ours(path, raw, dataset):
-        ids = "normalized"
+    raw = read_bytes(path, error=PredictionsError)
+    ids = _numbering(path, raw, dataset, ids)
     names = Names(dataset)
-    space = decide(path, entries, names, ids)
-    faults: list[Fault] = []
-    rows = [
-        _row(f"{path.name}[{at}]", entry, names=names, space=space, dataset=dataset, faults=faults)
-        for at, entry in enumerate(entries)
-    ]
-    found = [row for row in rows if row is not None]
-    with_region = sum(row[4] is not None for row in found)
-    if 0 < with_region < len(found) and not faults:
-        faults.append(
-            Fault(where=str(path), expected="a segmentation in every prediction or in none",
-                  found=f"{with_region} of {len(found)} with one")
-        )  # fmt: skip
-    if faults:
-        raise PredictionsError(*_first(path, faults))
+    plain = results(raw)
+    found = None if plain is None else _of_columns(path, plain, names, ids)
+    # One by one takes ten times as long, but knows names and regions, and can say what is wrong where.
+    return of_entries(path, raw, names, ids) if found is None else found
+
+
+def _of_columns(path: Path, said: Said, names: Names, ids: str) -> Predictions | None:
+    """The predictions, or None if one of them does not fit the dataset.
+
+    Raises:
+        PredictionsError: their ids as a whole don't.
+    """
+    images, image_of = np.unique(said.image_id, return_inverse=True)
+    labels, label_of = np.unique(said.category_id, return_inverse=True)
+    space = decide(path, set(images.tolist()), set(labels.tolist()), names, ids=ids)
+    image_row = np.array([names.images[space].get(id_, -1) for id_ in images.tolist()], np.int64)
+    label_row = np.array([names.labels[space].get(id_, -1) for id_ in labels.tolist()], np.int64)
+    known = (image_row >= 0).all() and (label_row >= 0).all()
+    xy, size, score = said.xywh[:, :2], said.xywh[:, 2:], said.score
+    if not (known and (size >= 0).all() and ((score >= 0) & (score <= 1)).all()):
+        return None
     return Predictions(
-        image=np.array([row[0] for row in found], np.int64),
-        label=np.array([row[1] for row in found], np.int64),
-        box=np.array([row[2] for row in found], np.float64).reshape(-1, 4),
-        score=np.array([row[3] for row in found], np.float64),
-        region=tuple(row[4] for row in found if row[4] is not None) if with_region else None,
+        image=image_row[image_of], label=label_row[label_of], box=np.concatenate([xy, xy + size], axis=1), score=score
     )
 
 
@@ -99,13 +96,17 @@ def write(path: Path, predictions: Predictions, dataset: Dataset) -> None:
 
 def canonical_order(predictions: Predictions) -> Predictions:
     """The same rows by image, descending score, box, label: nothing may depend on a file's order."""
-    box = predictions.box
-    keys: list[Any] = [predictions.label, *box.T[::-1], -predictions.score, predictions.image]
-    if predictions.region is not None:
-        text = [msgspec.json.encode(to_coco(region)) for region in predictions.region]
-        # Equal but for the region: any fixed order will do.
-        keys.insert(0, np.unique(np.array(text, np.object_), return_inverse=True)[1] if text else np.zeros(0))
-    return predictions.take(np.lexsort(keys))
+
+    def content(rows: Ints) -> list[Column]:
+        keys: list[Column] = [*predictions.box[rows].T, predictions.label[rows]]
+        if predictions.region is not None:
+            # Equal but for the region: any fixed order will do.
+            text = [msgspec.json.encode(to_coco(predictions.region[row])) for row in rows.tolist()]
+            keys.append(np.unique(np.array(text, np.object_), return_inverse=True)[1])
+        return keys
+
+    order = ranked([predictions.image, -predictions.score], content)
+    return predictions if (np.diff(order) == 1).all() else predictions.take(order)
 
 
 def _segmentation(regions: tuple[Region, ...] | None, row: int, size: Ints) -> dict[str, Any]:
@@ -114,14 +115,8 @@ def _segmentation(regions: tuple[Region, ...] | None, row: int, size: Ints) -> d
     return {"segmentation": to_coco(geometry.to_rle(regions[row], int(size[0]), int(size[1])))}
 
 
-def _results(path: Path, content: Any) -> list[Any]:
-    if isinstance(content, list):
-        return content
-    keys = ", ".join(list(content)[:5]) if isinstance(content, dict) else type(content).__name__
-    hint = "That is a dataset, not what a detector said." if isinstance(content, dict) and "images" in content else ""
-    raise PredictionsError(
-        Fault(where=str(path), expected="COCO results: a list of predictions", found=keys, fix=hint)
-    )  # fmt: skip
+def _numbering(path: Path, raw: bytes, dataset: Dataset, ids: str) -> str:
+    return "normalized" if ids == "auto" and _is_ours(path, raw, dataset) else ids
 
 
 def _is_ours(path: Path, raw: bytes, dataset: Dataset) -> bool:
@@ -146,43 +141,3 @@ def _is_ours(path: Path, raw: bytes, dataset: Dataset) -> bool:
             )
         )  # fmt: skip
     return True
-
-
-_Row = tuple[int, int, tuple[float, float, float, float], float, Region | None]
-
-
-def _row(
-    where: str, entry: Any, *, names: Names, space: Space, dataset: Dataset, faults: list[Fault]
-) -> _Row | None:  # fmt: skip
-    if not isinstance(entry, Mapping):
-        faults.append(Fault(where=where, expected="a prediction", found=repr(entry)[:80]))
-        return None
-    image, label = names.image(entry, space), names.label(entry, space)
-    if isinstance(image, Fault) or isinstance(label, Fault):
-        faults += [replace(bad, where=where) for bad in (image, label) if isinstance(bad, Fault)]
-        return None
-    box, score = numbers(entry.get("bbox")), entry.get("score")
-    if box is None or box[2] < 0 or box[3] < 0:
-        faults.append(
-            Fault(where=f"{where}.bbox", expected="x y width height: four finite numbers, sizes not negative",
-                  found=repr(entry.get("bbox"))[:80])
-        )  # fmt: skip
-        return None
-    if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1 or math.isnan(score):
-        faults.append(Fault(where=f"{where}.score", expected="a number from 0 to 1", found=repr(score)[:80]))
-        return None
-    width, height = dataset.images.size[image].tolist()
-    try:
-        region, _ = parse(entry.get("segmentation"), width, height, empty=True)
-    except MalformedError as error:
-        faults.append(Fault(where=f"{where}.segmentation", expected="a region of the picture", found=str(error)))
-        return None
-    x, y, w, h = box
-    return image, label, (x, y, x + w, y + h), float(score), region
-
-
-def _first(path: Path, faults: list[Fault]) -> list[Fault]:
-    if len(faults) <= _LISTED:
-        return faults
-    rest = Fault(where=str(path), expected="no faults", found=f"{len(faults)} in all, the first {_LISTED} listed")
-    return [*faults[:_LISTED], rest]
