@@ -227,6 +227,17 @@ def test_why_it_is_not_estimable():
         assert got.a90_95 is None
 
 
+def test_a_steep_curve_has_a_bound_too():
+    rng = np.random.default_rng(0)
+    size = np.exp(rng.normal(2.8, 0.6, 120))
+    found = rng.random(120) < special.expit(20 * (np.log(size) - 2.8))
+
+    got = pod(size, found, np.arange(120) // 2)
+
+    assert got.a90 < got.a90_95 < 1.2 * got.a90
+    assert np.all(np.diff(got.low) >= 0)
+
+
 def test_few_targets_are_warned_of():
     assert pod(*sample(0, 59)[:2]).warnings[0] == "Only 59 targets; MIL-HDBK-1823A asks for 60."
     assert not any("Only" in one for one in pod(*sample(0, 60)[:2]).warnings)

@@ -117,7 +117,10 @@ def bootstrap(link: str, found: Fit, sample: Sample, weights: Column, free: tupl
         bias = stats.norm.ppf(np.clip(below, 1 / (len(drawn) + 1), len(drawn) / (len(drawn) + 1)))
         slopes = np.stack([one[0] for one in pod_model.gradient(link, found.theta, log_size, free)])
         pulled = influence @ slopes
-        skew = (pulled**3).sum(axis=0) / (6 * np.maximum((pulled**2).sum(axis=0), 1e-300) ** 1.5)
+        # Far out, where POD is 1 to the last digit, no unit pulls.
+        most = np.abs(pulled).max(axis=0)
+        pulled = pulled / np.where(most > 0, most, 1.0)
+        skew = (pulled**3).sum(axis=0) / (6 * np.maximum((pulled**2).sum(axis=0), 1.0) ** 1.5)
         level = stats.norm.cdf(bias + (bias - z) / (1 - skew * (bias - z)))
         place = np.clip(level * len(drawn) - 0.5, 0, len(drawn) - 1)
         left = np.floor(place).astype(np.int64)
