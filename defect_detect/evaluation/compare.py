@@ -8,23 +8,29 @@ import msgspec
 import numpy as np
 
 from defect_detect.errors import ConfigError, DatasetError, Fault
-from defect_detect.evaluation import agreement, contract, verdict
+from defect_detect.evaluation import agreement, contract, pod_sizes, verdict
+from defect_detect.evaluation.attribute_agreement import attribute_agreement
 from defect_detect.evaluation.average_precision import average_precision, mean_of
+from defect_detect.evaluation.calibration import calibration
 from defect_detect.evaluation.comparison import (
     AveragePrecision,
     Comparison,
     DatasetFacts,
     Detector,
+    Figures,
     Protocol,
 )
 from defect_detect.evaluation.entrant import Draws, Entrant, enter
+from defect_detect.evaluation.expected_cost import expected_cost
 from defect_detect.evaluation.figures import figures, operating_point, tally_of
 from defect_detect.evaluation.froc_figures import froc_figures
 from defect_detect.evaluation.judged import Contender, Judged, Rule
 from defect_detect.evaluation.localization import localization
+from defect_detect.evaluation.lrp import lrp
 from defect_detect.evaluation.measured import measured
 from defect_detect.evaluation.operating import Policy
 from defect_detect.evaluation.pairs import pairs
+from defect_detect.evaluation.pod import pods
 from defect_detect.evaluation.rank_stability import rank_misses, rank_stability
 from defect_detect.evaluation.reasons import FALSE_ALARMS, REASONS
 from defect_detect.evaluation.resampling import draw
@@ -47,23 +53,30 @@ def compare(
     facts: DatasetFacts,
     versions: Mapping[str, str],
     allow: bool = False,
+    measure: str = "long side",
+    link: str = "logit",
 ) -> tuple[Comparison, tuple[Judged, ...]]:
     """Judge the contenders on test, each at the threshold that the policy chooses on validation.
 
+    `measure` and `link` are of the probability of detection: what size is (`pod_sizes.MEASURES`), and `logit` or
+    `probit`.
+
     Raises:
-        ConfigError: a policy that needs validation, and a contender without predictions on it.
+        ConfigError: a policy that needs validation, and a contender without predictions on it; a size measure that
+            the dataset hasn't.
         DatasetError: test has no defect that counts.
         NotComparable: they were not measured alike, and `allow` is not set.
     """
     rule = rule or Rule()
     _check(contenders, policy, resamples)
+    pod_sizes.check(measure, contenders[0].runs[0].test.truth)
     allowed = contract.check(contenders, allow=allow)
     draws = _draws(contenders, seed, resamples)
     entrants = [enter(contender, policy, draws) for contender in contenders]
     budget = _budget(policy, entrants)
     field = {entrant.name: entrant.judged for entrant in entrants}
     misses = rank_misses(entrants)
-    detectors = [_detector(entrant, policy, draws) for entrant in entrants]
+    detectors = [_detector(entrant, policy, draws, measure, link) for entrant in entrants]
     by_name = {detector.name: detector for detector in detectors}
     found = [
         msgspec.structs.replace(pair, sentence=verdict.sentence(pair, by_name, policy))
@@ -130,7 +143,7 @@ def _budget(policy: Policy, entrants: Sequence[Entrant]) -> float:
     return float(np.clip(max(entrant.rate("fppi") for entrant in entrants), 1 / images, WIDEST_BUDGET))
 
 
-def _detector(entrant: Entrant, policy: Policy, draws: Draws) -> Detector:
+def _detector(entrant: Entrant, policy: Policy, draws: Draws, measure: str, link: str) -> Detector:
     manifest = entrant.contender.runs[0].manifest
     seen = contract.unchecked([entrant.contender])
     truth = entrant.test[0].evaluation.truth
@@ -138,6 +151,7 @@ def _detector(entrant: Entrant, policy: Policy, draws: Draws) -> Detector:
         run.test.predictions.region is not None and (run.manifest is None or run.manifest.masks != "boxes")
         for run in entrant.contender.runs
     )
+    told = figures(entrant)
     return Detector(
         name=entrant.name,
         framework=manifest.framework if manifest else None,
@@ -145,7 +159,7 @@ def _detector(entrant: Entrant, policy: Policy, draws: Draws) -> Detector:
         family=manifest.family if manifest else None,
         seeds=[run.seed for run in entrant.contender.runs],
         operating_point=operating_point(entrant, policy),
-        test=figures(entrant),
+        test=told,
         froc=froc_figures(entrant, draws),
         box_ap=_ap(entrant, "box"),
         mask_ap=_ap(entrant, "mask") if masks else None,
@@ -157,7 +171,22 @@ def _detector(entrant: Entrant, policy: Policy, draws: Draws) -> Detector:
         measured=measured(entrant.contender),
         notes=[*seen.values(), *_capped(entrant)],
         sweep=sweep(entrant),
+        pod=pods(entrant.judged, draws.test, measure=measure, link=link) if entrant.measured else [],
+        lrp=lrp(entrant.judged, measured=entrant.measured),
+        calibration=calibration([run.test for run in entrant.contender.runs]),
+        attribute_agreement=attribute_agreement(entrant.judged) if entrant.measured else None,
+        expected_cost=_cost(told, policy),
     )
+
+
+def _cost(told: Figures, policy: Policy) -> float | None:
+    """By the costs and the prevalence that came with the policy, whatever it chooses by; None where none came."""
+    if not policy.prevalence:
+        return None
+    return expected_cost(
+        told.escape_rate.rate, told.overkill_rate.rate, prevalence=policy.prevalence, escape=policy.escape,
+        overkill=policy.overkill,
+    )  # fmt: skip
 
 
 def _ap(entrant: Entrant, shape: str) -> AveragePrecision:

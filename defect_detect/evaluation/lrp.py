@@ -34,10 +34,11 @@ class Optimum:
     threshold: float | None
 
 
-def lrp(judged: Sequence[Judged]) -> Lrp | None:
+def lrp(judged: Sequence[Judged], *, measured: bool = True) -> Lrp | None:
     """The mean over classes with defects of each one's own, then the mean over seeds; None without defects.
 
     A class's parts are left out of their mean where it has none: no hits, say. Thresholds are means over seeds too.
+    `measured`: whether there is an operating point.
     """
     labels = np.unique(_counted(judged[0].evaluation))
     if len(labels) == 0:
@@ -46,7 +47,7 @@ def lrp(judged: Sequence[Judged]) -> Lrp | None:
     best = [[optimum(one.evaluation, label) for label in labels] for one in judged]
     chosen = [[at_threshold(one.evaluation, label, one.threshold[label]).lrp for label in labels] for one in judged]
     return Lrp(
-        at_operating_point=float(np.mean(chosen)),
+        at_operating_point=float(np.mean(chosen)) if measured else None,
         olrp=float(np.mean([[one.lrp for one in seed] for seed in best])),
         olrp_localization=_mean([[one.localization for one in seed] for seed in best]),
         olrp_false_positive=_mean([[one.false_positive for one in seed] for seed in best]),
