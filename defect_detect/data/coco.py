@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from defect_detect.data.columns import columns, rows
+from defect_detect.data.columns import rows
 from defect_detect.data.files import atomic_write, sha256_file
 from defect_detect.data.fingerprint import fingerprint
 from defect_detect.data.records import (
@@ -22,12 +22,12 @@ from defect_detect.data.records import (
     Info,
     SplitFile,
 )
-from defect_detect.data.regions import from_coco, to_coco
+from defect_detect.data.regions import to_coco
+from defect_detect.data.splitfile import PICTURES, decoded, not_ours
 from defect_detect.errors import DatasetError, Fault
-from defect_detect.tables import Category, Column, Dataset, Defects, Floats, Images
+from defect_detect.tables import Dataset
 
-PICTURES = "images"
-_SPLIT_FILE = msgspec.json.Decoder(SplitFile)
+__all__ = ["PICTURES", "Origin", "describe", "is_normalized", "load", "splits", "write"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +72,11 @@ def describe(root: Path) -> DatasetFile:
     try:
         content = msgspec.json.decode(path.read_bytes(), type=DatasetFile)
     except OSError:
-        raise DatasetError(_not_ours(root, "no dataset.json")) from None
+        raise DatasetError(not_ours(root, "no dataset.json")) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(_not_ours(path, str(error))) from None
+        raise DatasetError(not_ours(path, str(error))) from None
     if content.schema != SCHEMA:
-        raise DatasetError(_not_ours(path, f"schema {content.schema}, this version reads {SCHEMA}"))
+        raise DatasetError(not_ours(path, f"schema {content.schema}, this version reads {SCHEMA}"))
     return content
 
 
@@ -88,21 +88,14 @@ def load(root: Path, split: str) -> Dataset:
     """
     path = root / f"{split}.json"
     try:
-        content = _SPLIT_FILE.decode(path.read_bytes())
+        raw = path.read_bytes()
     except OSError:
         have = ", ".join(found.stem for found in sorted(root.glob("*.json")) if found.stem != "dataset")
         raise DatasetError(
             Fault(where=str(root), expected=f"a normalized dataset with the split {split!r}", found=have or "none",
                   fix="Run tools/normalize.py on the COCO files first.")
         ) from None  # fmt: skip
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(_not_ours(path, str(error))) from None
-    if content.info.normalized_by != WRITER or content.info.schema != SCHEMA:
-        raise DatasetError(_not_ours(path, f"info {content.info.normalized_by!r}, schema {content.info.schema}"))
-    try:
-        return _tables(root, content)
-    except (KeyError, ValueError) as error:
-        raise DatasetError(_not_ours(path, f"a reference that leads nowhere ({error})")) from None
+    return decoded(path, raw)
 
 
 def write(dataset: Dataset, origin: Origin | None = None) -> Dataset:
@@ -124,57 +117,6 @@ def write(dataset: Dataset, origin: Origin | None = None) -> Dataset:
     text = msgspec.json.encode(_file(named, origin))
     atomic_write(dataset.root / f"{dataset.split}.json", msgspec.json.format(text, indent=0) + b"\n")
     return named
-
-
-def _tables(root: Path, content: SplitFile) -> Dataset:
-    images, defects = content.images, content.annotations
-    row_of = {image.id: row for row, image in enumerate(images)}
-    size = np.array([(image.width, image.height) for image in images], np.int64).reshape(-1, 2)
-    row = np.array([row_of[defect.image_id] for defect in defects], np.int64)
-    label = np.array([defect.category_id - 1 for defect in defects], np.int64)
-    if len(label) and not 0 <= label.min() <= label.max() < len(content.categories):
-        raise ValueError("a category id that is not listed")
-    xywh = np.array([defect.bbox for defect in defects], np.float64).reshape(-1, 4)
-    attributes = columns([image.attributes for image in images])
-    renamed = [image.source_file for image in images]
-    if renamed != [image.file_name for image in images]:
-        attributes["source_file"] = np.array(renamed, np.str_)
-    return Dataset(
-        root=root,
-        split=content.info.split,
-        categories=tuple(
-            Category(id=c.id, name=c.name, source_id=c.source_id, severity=c.severity) for c in content.categories
-        ),
-        images=Images(
-            file=tuple(f"{PICTURES}/{image.file_name}" for image in images),
-            id=np.array([image.id for image in images], np.int64),
-            size=size,
-            group=np.array([image.group for image in images], np.str_),
-            source_id=tuple(image.source_id for image in images),
-            attribute=attributes,
-        ),
-        defects=Defects(
-            image=row,
-            label=label,
-            box=corners(xywh, size[row]),
-            area=np.array([defect.area for defect in defects], np.float64),
-            crowd=np.array([defect.iscrowd for defect in defects], np.bool_),
-            ignore=np.array([defect.ignore for defect in defects], np.bool_),
-            region=tuple(from_coco(defect.segmentation) for defect in defects) if content.info.regions else None,
-            id=np.array([defect.id for defect in defects], np.int64),
-            source_id=tuple(defect.source_id for defect in defects),
-            attribute=columns([defect.attributes for defect in defects]),
-        ),
-        scale=content.info.scale,
-        unit=content.info.unit,
-        fingerprint=content.info.fingerprint,
-    )
-
-
-def corners(xywh: Floats, size: Column) -> Floats:
-    """(N, 4) x0 y0 x1 y1 of (N, 4) x y width height; x + width may round to an ulp past the edge `size`."""
-    box = np.concatenate([xywh[:, :2], np.minimum(xywh[:, :2] + xywh[:, 2:], size)], axis=1)
-    return np.ascontiguousarray(box)
 
 
 def _file(dataset: Dataset, origin: Origin) -> SplitFile:
@@ -221,12 +163,3 @@ def _file(dataset: Dataset, origin: Origin) -> SplitFile:
             for row in range(len(defects))
         ],
     )  # fmt: skip
-
-
-def _not_ours(path: Path, found: str) -> Fault:
-    return Fault(
-        where=str(path),
-        expected="a dataset written by tools/normalize.py",
-        found=found,
-        fix="Normalize it again into a new folder.",
-    )
