@@ -138,6 +138,8 @@ def test_repeatability_needs_a_dataset_that_names_repeats():
     named = judged(on([1, 2, 1, 2, 1, 1, 1, None, None]), said)
 
     assert repeated(named) == Rate(count=1, of=2)
+    numbers = on([1, 2, 1, 2, 1, 1, 1, float("nan"), float("nan")])
+    assert repeated(judged(numbers, said)) == Rate(count=1, of=2)
     assert attribute_agreement([named, named]).repeatability == Rate(count=2, of=4)
     assert repeated(judged(on(None), said)) is None
     assert repeated(judged(on([None] * 9), said)) is None

@@ -69,7 +69,8 @@ def repeated(one: Judged) -> Rate | None:
     column = truth.images.attribute.get(REPEAT)
     if column is None:
         return None
-    named = np.array([value is not None and value != "" for value in column.tolist()], np.bool_)
+    # A column of numbers has NaN where an image has none.
+    named = np.array([value not in (None, "") and value == value for value in column.tolist()], np.bool_)  # noqa: PLR0124
     alarmed = np.zeros(len(truth.images), np.bool_)
     alarmed[_alarmed(one)] = True
     alike = of = 0
