@@ -15,6 +15,7 @@ FLOORS = {
     "tables": 0,
     "native": 0,
     "geometry": 1,
+    "masks": 1,
     "ranking": 1,
     "data": 1,
     "job": 1,

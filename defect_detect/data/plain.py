@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from defect_detect.data.records import SplitFile
+from defect_detect.data.scanned import scan
 from defect_detect.tables import Floats, Ints
 
 _EXACT = 2.0**53
@@ -21,6 +22,11 @@ _PIECE = 1 << 17
 """Bytes of JSON parsed at a time: their records stay in the processor's cache."""
 _SPACE = b" \t\r\n"
 _ANNOTATIONS = b'"annotations": ['
+_SAID_FIELDS = {"image_id": "i", "category_id": "i", "bbox": "b", "score": "f"}
+_MARKED_FIELDS = {
+    "id": "i", "image_id": "i", "category_id": "i", "bbox": "b", "area": "f", "iscrowd": "i", "ignore": "i",
+    "segmentation": "x?", "source_id": "i", "attributes": "e?",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,10 @@ def results(raw: bytes) -> Said | None:
 
     Whether ids are known, scores in [0, 1] and sizes not negative is for the caller to check.
     """
+    scanned = scan(raw, None, _SAID_FIELDS, others=False)
+    if scanned is not None:
+        bbox = scanned.column.pop("bbox")
+        return Said(xywh=bbox, **scanned.column)
     start, end = raw.find(b"["), raw.rfind(b"]")
     if not 0 <= start < end or raw[:start].strip(_SPACE) or raw[end + 1 :].strip(_SPACE):
         return None
@@ -79,22 +89,31 @@ def truth(raw: bytes) -> tuple[SplitFile, Marked] | None:
 
     Regions are skipped. None for annotations with attributes or ids of text, and for a damaged file.
     """
+    scanned = scan(raw, "annotations", _MARKED_FIELDS, others=True)
+    if scanned is not None:
+        head = _head(raw[: scanned.start + 1] + raw[scanned.end - 1 :])
+        bbox = scanned.column.pop("bbox")
+        return None if head is None else (head, Marked(xywh=bbox, **scanned.column))
     start, end = raw.find(_ANNOTATIONS) + len(_ANNOTATIONS), raw.rfind(b"]")
     if not len(_ANNOTATIONS) <= start <= end:
         return None
     # What is left without the inside of the list is parsed too, so the list is where it belongs.
     column = _read(_MARKED, raw, start, end, b"}, {")
-    try:
-        head = _HEAD.decode(raw[:start] + raw[end:])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    if column is None:
+    head = _head(raw[:start] + raw[end:])
+    if column is None or head is None:
         return None
     found = {name: _whole(column[name]) for name in ("id", "image_id", "category_id", "iscrowd", "ignore", "source_id")}
     whole = {name: values for name, values in found.items() if values is not None}
     if len(whole) < len(found):
         return None
     return head, Marked(xywh=_xywh(column), area=column["area"], **whole)
+
+
+def _head(raw: bytes) -> SplitFile | None:
+    try:
+        return _HEAD.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 class _Box(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):

@@ -60,7 +60,7 @@ def _precision(judged: Fates) -> Floats:
     edges = np.searchsorted(judged.label[order], np.arange(classes + 1))
     for k in np.flatnonzero(judged.counted.any(axis=0)):
         rows = order[edges[k] : edges[k + 1]]
-        for area in np.flatnonzero(judged.counted[:, k]):
+        for area in np.flatnonzero(judged.counted[:, k]).tolist():
             for t in range(len(IOUS)):
                 hit, ignored = (_bit(bits[rows], area, t) for bits in (judged.hit, judged.ignored))
                 true, false = np.cumsum(hit), np.cumsum(~hit & ~ignored)
@@ -89,7 +89,7 @@ def _recall(judged: Fates, area: int, cap: int) -> Floats:
 
 def _bit(bits: Bits, area: int, t: int) -> Bools:
     """(P,) bool: the fate in one area range at one IoU."""
-    picked: Bools = (bits >> np.uint64(int(area) * len(IOUS) + t) & np.uint64(1)).astype(np.bool_)
+    picked: Bools = (bits >> np.uint64(area * len(IOUS) + t) & np.uint64(1)).astype(np.bool_)
     return picked
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from defect_detect import geometry, native
+from defect_detect import geometry, masks, native
 from defect_detect.evaluation.matching import Pairs, overlapping
 from defect_detect.tables import Bools, Dataset, Defects, Floats, Ints, Predictions
 
@@ -52,9 +52,9 @@ def fates(truth: Dataset, predictions: Predictions, shape: str) -> Fates:
     """
     order, rank = _ranked(truth, predictions)
     said, defects = predictions.take(order), truth.defects
-    pairs = overlapping(truth, said, shape)
+    pairs = overlapping(truth, said, shape, least=float(IOUS[0]))
     same = said.label[pairs.prediction] == defects.label[pairs.defect]
-    pairs = pairs.take(same & (pairs.overlap >= IOUS[0]))
+    pairs = pairs.take(same)
     counts = np.stack([defects.counts & (defects.area >= low) & (defects.area <= high) for low, high in AREAS.values()])
     hit, absorbed = _decided(defects, pairs, counts, len(said))
     area = _areas(truth, said, shape)
@@ -132,10 +132,10 @@ def _everywhere(bits: int) -> int:
 
 def _packed(counts: Bools) -> list[int]:
     """(A, G) bool as a mask for each defect: all IoUs of the area ranges in which it counts."""
-    masks = np.zeros(counts.shape[1], np.int64)
+    packed = np.zeros(counts.shape[1], np.int64)
     for place, row in enumerate(counts):
-        masks |= np.where(row, _ONE_RANGE << place * len(IOUS), 0)
-    result: list[int] = masks.tolist()
+        packed |= np.where(row, _ONE_RANGE << place * len(IOUS), 0)
+    result: list[int] = packed.tolist()
     return result
 
 
@@ -143,8 +143,4 @@ def _areas(truth: Dataset, said: Predictions, shape: str) -> Floats:
     """(P,) px^2 of the predictions."""
     if shape == "box" or said.region is None:
         return geometry.area(said.box)
-    sizes = truth.images.size[said.image].tolist()
-    return np.array(
-        [geometry.region_area(geometry.to_rle(r, w, h)) for r, (w, h) in zip(said.region, sizes, strict=True)],
-        np.float64,
-    )
+    return masks.areas(masks.Masks(region=said.region, size=truth.images.size[said.image]))

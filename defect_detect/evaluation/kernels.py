@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from defect_detect import native
 from defect_detect.tables import Bools, Floats, Ints
 
 _BLOCK = 1 << 17
@@ -22,6 +23,10 @@ def near(ours: Floats, theirs: Floats, crowd: Bools, spans: Spans, least: float)
     prediction's area.
     """
     first, count, by = spans
+    if native.compiled is not None:
+        ours, theirs = np.ascontiguousarray(ours), np.ascontiguousarray(theirs)
+        found = native.compiled.near(ours, theirs, crowd, first, count, by, least)
+        return np.frombuffer(found[0], np.int64), np.frombuffer(found[1], np.int64), np.frombuffer(found[2])
     sides, other_sides = np.ascontiguousarray(ours.T), np.ascontiguousarray(theirs[by].T)
     area = (sides[2] - sides[0]) * (sides[3] - sides[1])
     other_area = (other_sides[2] - other_sides[0]) * (other_sides[3] - other_sides[1])
@@ -64,6 +69,9 @@ def greedy(prediction: Ints, defect: Ints, crowd: Bools) -> Bools:
     outcome is that of choosing in turn (Gale and Shapley 1962).
     """
     chosen = np.zeros(len(prediction), np.bool_)
+    if native.compiled is not None:
+        native.compiled.greedy(prediction, defect, crowd, chosen)
+        return chosen
     starts = np.flatnonzero(np.diff(prediction, prepend=-1))
     ends = np.append(starts[1:], len(prediction))
     at, nobody = starts.copy(), len(starts)

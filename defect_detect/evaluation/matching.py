@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from defect_detect import geometry
+from defect_detect import masks
 from defect_detect.data.predictions import canonical_order
 from defect_detect.errors import ConfigError, Fault, PredictionsError
 from defect_detect.evaluation.judged import Evaluation, Matching, Rule
@@ -187,24 +187,13 @@ def _mask_overlap(truth: Dataset, predictions: Predictions, spans: Spans, least:
         )
     first, count, by = spans
     prediction, place = candidates(np.arange(len(predictions)), first, count)
-    pairs = Pairs(prediction=prediction, defect=by[place], overlap=np.zeros(len(prediction)))
-    overlap = np.zeros(len(pairs.prediction))
-    image = predictions.image[pairs.prediction]
-    order = np.argsort(image, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(image[order])) + 1):
-        if len(rows) == 0:
-            continue
-        width, height = truth.images.size[image[rows[0]]].tolist()
-        mine, my_row = np.unique(pairs.prediction[rows], return_inverse=True)
-        other, other_row = np.unique(pairs.defect[rows], return_inverse=True)
-        table = geometry.mask_iou(
-            [geometry.to_rle(predictions.region[row], width, height) for row in mine],
-            [geometry.to_rle(truth.defects.region[row], width, height) for row in other],
-            truth.defects.crowd[other].tolist(),
-        )
-        overlap[rows] = table[my_row, other_row]
-    filled = Pairs(prediction=pairs.prediction, defect=pairs.defect, overlap=overlap)
-    return filled.take((overlap > 0) & (overlap >= least))
+    defect, size = by[place], truth.images.size
+    overlap = masks.overlaps(
+        masks.Masks(region=predictions.region, size=size[predictions.image]),
+        masks.Masks(region=truth.defects.region, size=size[truth.defects.image]),
+        prediction, defect, truth.defects.crowd,
+    )  # fmt: skip
+    return Pairs(prediction=prediction, defect=defect, overlap=overlap).take((overlap > 0) & (overlap >= least))
 
 
 def turns(predictions: Predictions) -> Ints:

@@ -6,6 +6,7 @@ They are C sources in this folder, built when the package is installed on a mach
 
 from __future__ import annotations
 
+import importlib
 import os
 from types import ModuleType
 
@@ -14,10 +15,9 @@ def _load() -> ModuleType | None:
     if os.environ.get("DEFECT_DETECT_PURE") == "1":
         return None
     try:
-        from defect_detect.native import _compiled
+        return importlib.import_module("defect_detect.native._compiled")
     except ImportError:
         return None
-    return _compiled
 
 
 compiled = _load()

@@ -14,6 +14,28 @@ static const uint64_t POWER_OF_5[28] = {
 
 static inline bool is_digit(unsigned char sign) { return (unsigned char)(sign - '0') < 10; }
 
+/* Past a run of digits, which are appended to *digits (modulo 2**64). Eight at a time as the bytes of one number: the first
+   multiplication makes pairs of digits, the next pairs of these, the last one number of all eight. */
+static const unsigned char *read_digits(const unsigned char *at, const unsigned char *end, uint64_t *digits) {
+    uint64_t value = *digits;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    while (end - at >= 8) {
+        uint64_t eight;
+        memcpy(&eight, at, 8);
+        /* Each byte is 0x30 to 0x39: its high half is 3, and still is after 6 is added. */
+        if (((eight & (eight + 0x0606060606060606u)) & 0xF0F0F0F0F0F0F0F0u) != 0x3030303030303030u) break;
+        eight -= 0x3030303030303030u;
+        eight = eight * 10 + (eight >> 8);
+        eight = (eight & 0x000000FF000000FFu) * 0x000F424000000064u + (eight >> 16 & 0x000000FF000000FFu) * 0x0000271000000001u;
+        value = value * 100000000u + (eight >> 32);
+        at += 8;
+    }
+#endif
+    while (at < end && is_digit(*at)) value = value * 10 + (uint64_t)(*at++ - '0');
+    *digits = value;
+    return at;
+}
+
 /* digits / 10**power, rounded once, to even; digits > 0, 0 <= power <= 27.
 
    With d = 5**power and both shifted up to their 64th bit, the quotient of digits * 2**63 and d has 63 or 64 bits: at least
@@ -24,7 +46,7 @@ static double divided(uint64_t digits, int power) {
     uint64_t divisor = POWER_OF_5[power] << up_divisor;
     unsigned __int128 dividend = (unsigned __int128)(digits << up_digits) << 63;
     uint64_t quotient = (uint64_t)(dividend / divisor);
-    quotient |= dividend % divisor != 0;
+    quotient |= (uint64_t)dividend != quotient * divisor; /* modulo 2**64, which is enough: the remainder is less */
     uint64_t scale_bits = (uint64_t)(1023 + up_divisor - up_digits - 63 - power) << 52;
     double scale;
     memcpy(&scale, &scale_bits, 8);
@@ -56,13 +78,13 @@ bool read_number(Cursor *cursor, Number *number) {
     if (*at == '0' && at + 1 < end && is_digit(at[1])) return false;
     uint64_t digits = 0;
     const unsigned char *first = at;
-    while (at < end && is_digit(*at)) digits = digits * 10 + (uint64_t)(*at++ - '0');
+    at = read_digits(at, end, &digits);
     size_t many = (size_t)(at - first);
     int power = 0;
     bool whole = true;
     if (at < end && *at == '.') {
         const unsigned char *point = at++;
-        while (at < end && is_digit(*at)) digits = digits * 10 + (uint64_t)(*at++ - '0');
+        at = read_digits(at, end, &digits);
         size_t after = (size_t)(at - point) - 1;
         if (after == 0) return false;
         many += after;

@@ -1,16 +1,5 @@
-/* COCO's assignment of predictions to defects, as `evaluation.matching` defines it, picture by picture. */
+/* The two inner steps of matching (`evaluation.kernels`): which boxes overlap, and who gets whom. */
 #include "native.h"
-
-typedef struct {
-    Py_ssize_t predictions, defects;
-    const int64_t *image, *label, *defect_image, *defect_label;
-    const double *box, *score, *defect_box;
-    const bool *crowd, *counts;
-    double least;
-    bool class_aware;
-    int64_t *defect_of;
-    double *overlap;
-} Scene;
 
 static double area(const double *box) { return (box[2] - box[0]) * (box[3] - box[1]); }
 
@@ -24,167 +13,75 @@ static double overlap(const double *ours, const double *theirs, bool crowd) {
     return shared / (crowd ? area(ours) : area(ours) + area(theirs) - shared);
 }
 
-static void match_image(const Scene *scene, const int64_t *said, Py_ssize_t many, const int64_t *true_, Py_ssize_t few,
-                        bool *taken) {
-    for (Py_ssize_t i = 0; i < many; i++) {
-        int64_t prediction = said[i], best = -1;
-        double most = 0;
-        for (Py_ssize_t j = 0; j < few; j++) {
-            int64_t defect = true_[j];
-            if (taken[defect]) continue;
-            if (scene->class_aware && scene->label[prediction] != scene->defect_label[defect]) continue;
-            double found = overlap(scene->box + 4 * prediction, scene->defect_box + 4 * defect, scene->crowd[defect]);
-            if (!(found > 0) || !(found >= scene->least)) continue;
-            /* Of equals the last in content order wins, and one that counts before one that doesn't. */
-            if (best < 0 || (scene->counts[defect] == scene->counts[best] ? found >= most : scene->counts[defect])) {
-                best = defect;
-                most = found;
-            }
-        }
-        scene->defect_of[prediction] = best;
-        scene->overlap[prediction] = best < 0 ? 0 : most;
-        if (best >= 0) taken[best] = !scene->crowd[best];
-    }
-}
-
-static bool match_all(const Scene *scene, int64_t images) {
-    Groups said = {0}, true_ = {0};
-    size_t longest = (size_t)(scene->predictions > scene->defects ? scene->predictions : scene->defects) + 1;
-    int64_t *spare = malloc(longest * sizeof(int64_t));
-    bool *taken = calloc((size_t)scene->defects + 1, sizeof(bool));
-    bool done = false;
-    if (spare == NULL || taken == NULL) {
-        PyErr_NoMemory();
-    } else if (group_rows(&said, scene->image, scene->predictions, images) &&
-               group_rows(&true_, scene->defect_image, scene->defects, images)) {
-        const Keys turn = {.score = scene->score, .box = scene->box, .last = scene->label};
-        const Keys place = {.box = scene->defect_box, .last = scene->defect_label};
-        for (int64_t image = 0; image < images; image++) {
-            int64_t *mine = said.rows + said.start[image], *other = true_.rows + true_.start[image];
-            Py_ssize_t many = said.start[image + 1] - said.start[image];
-            Py_ssize_t few = true_.start[image + 1] - true_.start[image];
-            if (many == 0 || few == 0) continue;
-            sort_rows(mine, spare, many, &turn);
-            sort_rows(other, spare, few, &place);
-            match_image(scene, mine, many, other, few, taken);
-        }
-        done = true;
-    }
-    free_groups(&said);
-    free_groups(&true_);
-    free(spare);
-    free(taken);
-    return done;
-}
-
-/* match_boxes(image, label, box, score, defect_image, defect_label, defect_box, crowd, counts, images, least,
-   class_aware, defect_of, overlap): fills the last two, which come in as -1 and 0. */
-PyObject *native_match_boxes(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
-    (void)self;
-    if (count != 14) return PyErr_Format(PyExc_TypeError, "match_boxes takes 14 arguments, not %zd", count);
-    Columns columns = {0};
-    Scene scene = {0};
-    PyObject *result = NULL;
-    if (!(scene.image = open_column(&columns, arguments[0], 'i', -1, 1, false))) goto end;
-    scene.predictions = rows_of(&columns, 1);
-    if (!(scene.label = open_column(&columns, arguments[1], 'i', scene.predictions, 1, false))) goto end;
-    if (!(scene.box = open_column(&columns, arguments[2], 'f', scene.predictions, 4, false))) goto end;
-    if (!(scene.score = open_column(&columns, arguments[3], 'f', scene.predictions, 1, false))) goto end;
-    if (!(scene.defect_image = open_column(&columns, arguments[4], 'i', -1, 1, false))) goto end;
-    scene.defects = rows_of(&columns, 1);
-    if (!(scene.defect_label = open_column(&columns, arguments[5], 'i', scene.defects, 1, false))) goto end;
-    if (!(scene.defect_box = open_column(&columns, arguments[6], 'f', scene.defects, 4, false))) goto end;
-    if (!(scene.crowd = open_column(&columns, arguments[7], 'b', scene.defects, 1, false))) goto end;
-    if (!(scene.counts = open_column(&columns, arguments[8], 'b', scene.defects, 1, false))) goto end;
-    long long images = PyLong_AsLongLong(arguments[9]);
-    scene.least = PyFloat_AsDouble(arguments[10]);
-    int class_aware = PyObject_IsTrue(arguments[11]);
-    if (PyErr_Occurred()) goto end;
-    scene.class_aware = class_aware;
-    if (!(scene.defect_of = open_column(&columns, arguments[12], 'i', scene.predictions, 1, true))) goto end;
-    if (!(scene.overlap = open_column(&columns, arguments[13], 'f', scene.predictions, 1, true))) goto end;
-    if (!within(scene.image, scene.predictions, images, "image")) goto end;
-    if (!within(scene.defect_image, scene.defects, images, "image")) goto end;
-    if (match_all(&scene, images)) result = Py_NewRef(Py_None);
-end:
-    close_columns(&columns);
-    return result;
-}
-
-/* greedy(prediction, defect, crowd, predictions, chosen): walk the pairs in their order; chosen[row] says whether both
-   were free. */
+/* greedy(prediction, defect, crowd, chosen): walk the pairs in their order, those of one prediction one after the other;
+   chosen[row] says whether both were free. */
 PyObject *native_greedy(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
     (void)self;
-    if (count != 5) return PyErr_Format(PyExc_TypeError, "greedy takes 5 arguments, not %zd", count);
+    if (count != 4) return PyErr_Format(PyExc_TypeError, "greedy takes 4 arguments, not %zd", count);
     Columns columns = {0};
     PyObject *result = NULL;
-    bool *busy = NULL, *taken = NULL;
+    bool *taken = NULL, *chosen;
     const int64_t *prediction, *defect;
     const bool *crowd;
-    bool *chosen;
     if (!(prediction = open_column(&columns, arguments[0], 'i', -1, 1, false))) goto end;
     Py_ssize_t pairs = rows_of(&columns, 1);
     if (!(defect = open_column(&columns, arguments[1], 'i', pairs, 1, false))) goto end;
     if (!(crowd = open_column(&columns, arguments[2], 'b', -1, 1, false))) goto end;
     Py_ssize_t defects = rows_of(&columns, 1);
-    long long predictions = PyLong_AsLongLong(arguments[3]);
-    if (PyErr_Occurred()) goto end;
-    if (!(chosen = open_column(&columns, arguments[4], 'b', pairs, 1, true))) goto end;
-    if (!within(prediction, pairs, predictions, "prediction") || !within(defect, pairs, defects, "defect")) goto end;
-    if (predictions < 0) predictions = 0;
-    busy = calloc((size_t)predictions + 1, sizeof(bool));
+    if (!(chosen = open_column(&columns, arguments[3], 'b', pairs, 1, true))) goto end;
+    if (!within(defect, pairs, defects, "defect")) goto end;
     taken = calloc((size_t)defects + 1, sizeof(bool));
-    if (busy == NULL || taken == NULL) {
+    if (taken == NULL) {
         PyErr_NoMemory();
         goto end;
     }
+    bool busy = false;
     for (Py_ssize_t row = 0; row < pairs; row++) {
-        chosen[row] = !busy[prediction[row]] && !taken[defect[row]];
+        if (row > 0 && prediction[row] != prediction[row - 1]) busy = false;
+        chosen[row] = !busy && !taken[defect[row]];
         if (chosen[row]) {
-            busy[prediction[row]] = true;
+            busy = true;
             taken[defect[row]] = !crowd[defect[row]];
         }
     }
     result = Py_NewRef(Py_None);
 end:
-    free(busy);
     free(taken);
     close_columns(&columns);
     return result;
 }
 
-/* box_pairs(image, label, box, defect_image, defect_label, defect_box, crowd, images, least, class_aware) -> bytearrays
-   of prediction (int64, ascending), defect (int64) and overlap (float64 > 0 and >= least). */
-PyObject *native_box_pairs(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+/* near(ours, theirs, crowd, first, count, by, least) -> bytearrays of prediction (int64, ascending), defect (int64) and
+   overlap (float64 > 0 and >= least). Prediction p is held against by[first[p]] to by[first[p] + count[p] - 1]. */
+PyObject *native_near(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
     (void)self;
-    if (count != 10) return PyErr_Format(PyExc_TypeError, "box_pairs takes 10 arguments, not %zd", count);
+    if (count != 7) return PyErr_Format(PyExc_TypeError, "near takes 7 arguments, not %zd", count);
     Columns columns = {0};
-    Groups true_ = {0};
     Buffer out[3] = {{0}};
     PyObject *result = NULL;
-    const int64_t *image, *label, *defect_image, *defect_label;
-    const double *box, *defect_box;
+    const int64_t *first, *many, *by;
+    const double *ours, *theirs;
     const bool *crowd;
-    if (!(image = open_column(&columns, arguments[0], 'i', -1, 1, false))) goto end;
-    Py_ssize_t predictions = rows_of(&columns, 1);
-    if (!(label = open_column(&columns, arguments[1], 'i', predictions, 1, false))) goto end;
-    if (!(box = open_column(&columns, arguments[2], 'f', predictions, 4, false))) goto end;
-    if (!(defect_image = open_column(&columns, arguments[3], 'i', -1, 1, false))) goto end;
-    Py_ssize_t defects = rows_of(&columns, 1);
-    if (!(defect_label = open_column(&columns, arguments[4], 'i', defects, 1, false))) goto end;
-    if (!(defect_box = open_column(&columns, arguments[5], 'f', defects, 4, false))) goto end;
-    if (!(crowd = open_column(&columns, arguments[6], 'b', defects, 1, false))) goto end;
-    long long images = PyLong_AsLongLong(arguments[7]);
-    double least = PyFloat_AsDouble(arguments[8]);
-    int class_aware = PyObject_IsTrue(arguments[9]);
+    if (!(ours = open_column(&columns, arguments[0], 'f', -1, 4, false))) goto end;
+    Py_ssize_t predictions = rows_of(&columns, 4);
+    if (!(theirs = open_column(&columns, arguments[1], 'f', -1, 4, false))) goto end;
+    Py_ssize_t defects = rows_of(&columns, 4);
+    if (!(crowd = open_column(&columns, arguments[2], 'b', defects, 1, false))) goto end;
+    if (!(first = open_column(&columns, arguments[3], 'i', predictions, 1, false))) goto end;
+    if (!(many = open_column(&columns, arguments[4], 'i', predictions, 1, false))) goto end;
+    if (!(by = open_column(&columns, arguments[5], 'i', -1, 1, false))) goto end;
+    Py_ssize_t listed = rows_of(&columns, 1);
+    double least = PyFloat_AsDouble(arguments[6]);
     if (PyErr_Occurred()) goto end;
-    if (!within(image, predictions, images, "image") || !within(defect_image, defects, images, "image")) goto end;
-    if (!group_rows(&true_, defect_image, defects, images)) goto end;
+    if (!within(by, listed, defects, "defect")) goto end;
     for (int64_t row = 0; row < predictions; row++) {
-        for (int64_t at = true_.start[image[row]]; at < true_.start[image[row] + 1]; at++) {
-            int64_t defect = true_.rows[at];
-            if (class_aware && label[row] != defect_label[defect]) continue;
-            double found = overlap(box + 4 * row, defect_box + 4 * defect, crowd[defect]);
+        if (first[row] < 0 || many[row] < 0 || first[row] > listed || many[row] > listed - first[row]) {
+            PyErr_Format(PyExc_ValueError, "row %lld is held against rows past the end", (long long)row);
+            goto end;
+        }
+        for (int64_t at = first[row]; at < first[row] + many[row]; at++) {
+            int64_t defect = by[at];
+            double found = overlap(ours + 4 * row, theirs + 4 * defect, crowd[defect]);
             if (!(found > 0) || !(found >= least)) continue;
             if (!reserve(&out[0], 8) || !reserve(&out[1], 8) || !reserve(&out[2], 8)) goto end;
             memcpy(out[0].data + out[0].used, &row, 8);
@@ -196,7 +93,6 @@ PyObject *native_box_pairs(PyObject *self, PyObject *const *arguments, Py_ssize_
     result = Py_BuildValue("(NNN)", as_bytearray(&out[0]), as_bytearray(&out[1]), as_bytearray(&out[2]));
 end:
     for (int i = 0; i < 3; i++) free(out[i].data);
-    free_groups(&true_);
     close_columns(&columns);
     return result;
 }

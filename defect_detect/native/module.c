@@ -4,8 +4,17 @@
 #define ENTRY(name) {#name, (PyCFunction)(void (*)(void))native_##name, METH_FASTCALL, NULL}
 
 static PyMethodDef functions[] = {
-    ENTRY(match_boxes), ENTRY(greedy),           ENTRY(box_pairs), ENTRY(coco_order),    ENTRY(coco_fates),
-    ENTRY(coco_curves), ENTRY(scan),             ENTRY(number),    {NULL, NULL, 0, NULL},
+    ENTRY(greedy),
+    ENTRY(near),
+    ENTRY(coco_order),
+    ENTRY(coco_fates),
+    ENTRY(coco_curves),
+    ENTRY(scan),
+    ENTRY(number),
+    ENTRY(canonical_counts),
+    ENTRY(stretches),
+    ENTRY(shared_pixels),
+    {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef module = {

@@ -53,16 +53,15 @@ typedef struct {
 bool reserve(Buffer *buffer, size_t more);
 PyObject *as_bytearray(Buffer *buffer);
 
-PyObject *native_match_boxes(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_greedy(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
-PyObject *native_box_pairs(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_near(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_coco_order(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_coco_fates(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_coco_curves(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_scan(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_number(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_canonical_counts(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
-PyObject *native_runs(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
-PyObject *native_runs_overlap(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_stretches(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_shared_pixels(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 
 #endif

@@ -74,6 +74,16 @@ static int field_of(const Table *table, const unsigned char *key, size_t length,
     return -1;
 }
 
+/* Past the field's key if it comes next, which it mostly does. */
+static bool take_key(Cursor *cursor, const Field *field) {
+    skip_space(cursor);
+    if ((size_t)(cursor->end - cursor->at) < field->length + 2) return false;
+    if (cursor->at[0] != '"' || cursor->at[field->length + 1] != '"') return false;
+    if (memcmp(cursor->at + 1, field->name, field->length) != 0) return false;
+    cursor->at += field->length + 2;
+    return true;
+}
+
 static bool read_row(Table *table, Cursor *cursor) {
     const unsigned char *other[MOST_FIELDS];
     size_t other_length[MOST_FIELDS];
@@ -82,10 +92,14 @@ static bool read_row(Table *table, Cursor *cursor) {
     if (!take(cursor, '{')) return false;
     if (!take(cursor, '}')) {
         do {
-            const unsigned char *key;
-            size_t length;
-            if (!read_string(cursor, true, &key, &length) || !take(cursor, ':')) return false;
-            int i = field_of(table, key, length, expected);
+            const unsigned char *key = NULL;
+            size_t length = 0;
+            int i = expected;
+            if (!take_key(cursor, &table->field[i])) {
+                if (!read_string(cursor, true, &key, &length)) return false;
+                i = field_of(table, key, length, expected);
+            }
+            if (!take(cursor, ':')) return false;
             if (i < 0) {
                 if (!table->others || others == MOST_FIELDS) return false;
                 for (int j = 0; j < others; j++)
@@ -143,8 +157,8 @@ static bool read_member(Table *table, Cursor *cursor, const char *name, size_t n
 static bool read_fields(Table *table, PyObject *fields) {
     Py_ssize_t many = PyTuple_Size(fields);
     if (many < 0) return false;
-    if (many > MOST_FIELDS) {
-        PyErr_SetString(PyExc_ValueError, "too many fields");
+    if (many < 1 || many > MOST_FIELDS) {
+        PyErr_SetString(PyExc_ValueError, "no fields, or too many");
         return false;
     }
     for (; table->fields < many; table->fields++) {
