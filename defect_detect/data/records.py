@@ -11,7 +11,7 @@ WRITER = "defect_detect"
 Scalar = bool | int | float | str | None
 
 
-class ImageRecord(msgspec.Struct, frozen=True, kw_only=True):
+class ImageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An entry of `images`."""
 
     id: int
@@ -31,7 +31,7 @@ class ImageRecord(msgspec.Struct, frozen=True, kw_only=True):
     attributes: dict[str, Scalar] = {}
 
 
-class DefectRecord(msgspec.Struct, frozen=True, kw_only=True):
+class DefectRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An entry of `annotations`; also what a source's annotation is tidied into."""
 
     id: int
@@ -88,6 +88,8 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     merged: int = 0
     """Said again what another one says."""
     quarantined: int = 0
+    dropped: dict[str, int] = {}
+    """Those merged or quarantined, by the rule that was the reason."""
 
 
 class SplitSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -91,7 +91,7 @@ def _tables(root: Path, content: SplitFile, marked: plain.Marked, objects: dict[
     """
     images = content.images
     ids = np.array([image.id for image in images], np.int64)
-    size = np.array([(image.width, image.height) for image in images], np.int64).reshape(-1, 2)
+    size = np.array([[image.width for image in images], [image.height for image in images]], np.int64).T.copy()
     row, label = _rows_of(ids, marked.image_id), marked.category_id - 1
     if len(label) and not 0 <= label.min() <= label.max() < len(content.categories):
         raise ValueError("a category id that is not listed")
