@@ -1,5 +1,6 @@
 """Thresholds by class: each policy against every combination there is, and the fast counts against plain ones."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -133,6 +134,27 @@ def test_the_rest_of_a_budget_is_spent_by_score() -> None:
         operating.threshold_of(policy("fppi<=0"), table)
 
 
+@pytest.mark.parametrize("coins", [1, 3])
+@pytest.mark.parametrize("text", ["fppi<=3", "overkill<=0.7", "recall>=0.3"])
+def test_large_budgets_in_coins_are_kept_and_nearly_spent(monkeypatch, coins, text) -> None:
+    table = scored(evaluate(*scenes.scene(7, images=60, classes=3, defects=60, said=400)))
+    weights = draw(np.random.default_rng(0), len(table.units), 20)
+    exact = per_class.choose(policy(text), table, weights)
+    monkeypatch.setattr(per_class, "_COINS", coins)
+
+    chosen = per_class.choose(policy(text), table, weights)
+
+    for row, threshold, best in zip(weights.astype(int), chosen, exact, strict=True):
+        (count, of), (least, _) = counted(table, threshold, row), counted(table, best, row)
+        if text.startswith("recall"):
+            assert 1 - count["fn_rate"] / of["fn_rate"] >= 0.3
+            assert count["fppi"] >= least["fppi"]
+        else:
+            figure = text.partition("<")[0].replace("overkill", "overkill_rate")
+            assert count[figure] / of[figure] <= policy(text).value
+            assert count["fn_rate"] >= least["fn_rate"] or text.startswith("overkill")
+
+
 def test_names_not_places_break_ties() -> None:
     truth, said = scenes.scene(5, classes=3, images=16, defects=50, said=200)
     turned = np.array([2, 0, 1])
@@ -141,8 +163,6 @@ def test_names_not_places_break_ties() -> None:
         crowd=truth.defects.crowd, ignore=truth.defects.ignore,
     )  # fmt: skip
     named = [truth.categories[k] for k in np.argsort(turned)]
-    import dataclasses
-
     other = dataclasses.replace(other, categories=tuple(named))
     said_other = dataclasses.replace(said, label=turned[said.label])
 

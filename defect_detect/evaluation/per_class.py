@@ -20,6 +20,8 @@ from defect_detect.evaluation.shared_budget import Options, spend
 from defect_detect.tables import Bools, Column, Floats, Ints
 
 _CELLS = 4_000_000
+_COINS = 500
+"""A larger budget is dealt out in so many coins, prices rounded up to whole ones; the rest is spent by score."""
 
 
 def thresholds_of(policy: Policy, table: Scored) -> Floats:
@@ -66,6 +68,7 @@ class _Class:
     hits, false  (R, C) int64, defects found and false alarms raised
     rejected     (R, C) int64, defect-free units in which the class alarms
     defects      (R,) int64, its defects that count
+    cut          whether it has lower candidates than these
     """
 
     score: Floats
@@ -73,11 +76,12 @@ class _Class:
     false: Ints
     rejected: Ints
     defects: Ints
+    cut: bool
 
 
-def _classes(table: Scored, weights: Column) -> list[_Class]:
-    """By name, so that nothing hangs on the order of a file's categories."""
-    return [_class(table, weights, label) for label in _by_name(table)]
+def _classes(table: Scored, weights: Column, most: int | None = None) -> list[_Class]:
+    """By name, so that nothing hangs on the order of a file's categories; each up to its first `most` false alarms."""
+    return [_class(table, weights, label, most) for label in _by_name(table)]
 
 
 def _by_name(table: Scored) -> list[int]:
@@ -85,9 +89,13 @@ def _by_name(table: Scored) -> list[int]:
     return sorted(range(len(names)), key=names.__getitem__)
 
 
-def _class(table: Scored, weights: Column, label: int) -> _Class:
+def _class(table: Scored, weights: Column, label: int, most: int | None) -> _Class:
     alarms = table.alarms
-    own = alarms.label == label
+    own = np.flatnonzero(alarms.label == label)
+    of_false = own[alarms.false[own]]
+    cut = most is not None and most < len(of_false)
+    if cut:
+        own = own[alarms.score[own] > alarms.score[of_false[most]]]
     score, unit, false = alarms.score[own], alarms.unit[own], alarms.false[own]
     first = np.zeros(len(unit), np.bool_)
     first[np.unique(unit, return_index=True)[1]] = True
@@ -105,34 +113,39 @@ def _class(table: Scored, weights: Column, label: int) -> _Class:
         false=counted(false),
         rejected=counted(first & table.units.defect_free[unit]),
         defects=weights[:, table.unit[table.label == label]].sum(axis=1),
+        cut=cut,
     )
 
 
 def _fppi(policy: Policy, table: Scored, weights: Column) -> Floats:
     budget = operating.most_within(policy.value, _of(weights, table.units.images))
-    classes = _classes(table, weights)
-    limit = int(budget.max(initial=0))
-    spent = spend([Options(price=one.false, value=one.hits * (limit + 1) - one.false) for one in classes], limit)
-    chosen = spent.choices(budget)
-    rest = budget - _summed([one.false for one in classes], chosen)
+    # A budget is spent by the first false alarms: those after four times as many seldom matter.
+    most = int(4 * policy.value * table.units.images.sum()) + 50
+    classes = _classes(table, weights, most)
+    if any((one.cut & (one.false[:, -1] <= budget)).any() for one in classes):
+        classes = _classes(table, weights)
+    coin = _coin(budget)
+    spent = spend([_bought(one.hits, one.false, coin, budget) for one in classes], int((budget // coin).max(initial=0)))
+    chosen = spent.choices(budget // coin)
     threshold, alarms = _placed(table, classes, chosen), table.alarms
     costs = alarms.false & (alarms.score < threshold[:, alarms.label])
-    return _rest_spent(table, weights, threshold, costs, rest)
+    return _rest_spent(table, weights, threshold, costs, budget - _summed([one.false for one in classes], chosen))
 
 
 def _overkill(policy: Policy, table: Scored, weights: Column) -> Floats:
     budget = operating.most_within(policy.value, _of(weights, table.units.defect_free))
     classes = _classes(table, weights)
-    limit = int(budget.max(initial=0)) * len(classes)
-    spent = spend([Options(price=one.rejected, value=one.hits * (limit + 1) - one.rejected) for one in classes], limit)
+    coin = _coin(budget)
+    money = budget // coin
     # A unit that two classes reject is paid for twice, so more may be spent than the budget says, as long as it keeps.
-    money = budget
+    most = 2 * money + 1
+    spent = spend([_bought(one.hits, one.rejected, coin, budget) for one in classes], int(most.max(initial=0)))
     kept = _placed(table, classes, spent.choices(money))
     going = np.ones(len(weights), np.bool_)
     while going.any():
         money = money + going
-        tried = _placed(table, classes, spent.choices(np.minimum(money, limit)))
-        going &= (money <= limit) & (_rejected(table, weights, tried) <= budget)
+        tried = _placed(table, classes, spent.choices(np.minimum(money, most)))
+        going &= (money <= most) & (_rejected(table, weights, tried) <= budget)
         kept = np.where(going[:, None], tried, kept)
     one = np.repeat(operating.choose(policy, table, weights)[:, None], kept.shape[1], axis=1)
     kept = np.where((_found(table, weights, one) > _found(table, weights, kept))[:, None], one, kept)
@@ -147,17 +160,28 @@ def _recall(policy: Policy, table: Scored, weights: Column) -> Floats:
     defects = _of(weights, table.units.defects)
     allowed = defects - operating.least_reaching(policy.value, defects)
     classes = _classes(table, weights)
-    limit = int(allowed.max(initial=0))
-    spent = spend([_by_misses(one, limit) for one in classes], limit)
-    chosen = spent.choices(allowed)
-    # Options go by rising misses, so from the lowest score up.
+    coin = _coin(allowed)
+    options = []
+    for one in classes:
+        # By rising misses, so from the lowest score up; the fewest false alarms, then the highest thresholds.
+        missed = one.defects[:, None] - one.hits[:, ::-1]
+        options.append(Options(
+            price=-(-missed // coin[:, None]), value=missed - one.false[:, ::-1] * (allowed.max(initial=0) + 1)
+        ))  # fmt: skip
+    money = np.where(allowed < 0, -1, allowed // coin)
+    chosen = spend(options, int(money.max(initial=0))).choices(money)
     last = np.array([len(one.score) - 1 for one in classes])
     return _placed(table, classes, np.where(chosen < 0, -1, last - chosen))
 
 
-def _by_misses(one: _Class, limit: int) -> Options:
-    missed = one.defects[:, None] - one.hits[:, ::-1]
-    return Options(price=missed, value=missed - one.false[:, ::-1] * (limit + 1))
+def _coin(budget: Ints) -> Ints:
+    """(R,) how many counts one coin is worth."""
+    return np.maximum(-(-budget // _COINS), 1)
+
+
+def _bought(hits: Ints, price: Ints, coin: Ints, budget: Ints) -> Options:
+    """The most hits, then the least spent."""
+    return Options(price=-(-price // coin[:, None]), value=hits * (2 * int(budget.max(initial=0)) + 2) - price)
 
 
 def _f1(_: Policy, table: Scored, weights: Column) -> Floats:
