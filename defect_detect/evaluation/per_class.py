@@ -129,7 +129,8 @@ def _fppi(policy: Policy, table: Scored, weights: Column) -> Floats:
     chosen = spent.choices(budget // coin)
     threshold, alarms = _placed(table, classes, chosen), table.alarms
     costs = alarms.false & (alarms.score < threshold[:, alarms.label])
-    return _rest_spent(table, weights, threshold, costs, budget - _summed([one.false for one in classes], chosen))
+    rest = budget - _summed([one.false for one in classes], chosen)
+    return _or_one(policy, table, weights, _rest_spent(table, weights, threshold, costs, rest))
 
 
 def _overkill(policy: Policy, table: Scored, weights: Column) -> Floats:
@@ -147,8 +148,7 @@ def _overkill(policy: Policy, table: Scored, weights: Column) -> Floats:
         tried = _placed(table, classes, spent.choices(np.minimum(money, most)))
         going &= (money <= most) & (_rejected(table, weights, tried) <= budget)
         kept = np.where(going[:, None], tried, kept)
-    one = np.repeat(operating.choose(policy, table, weights)[:, None], kept.shape[1], axis=1)
-    kept = np.where((_found(table, weights, one) > _found(table, weights, kept))[:, None], one, kept)
+    kept = _or_one(policy, table, weights, kept)
     # A unit that isn't rejected yet is by its first alarm.
     alarms, first = table.alarms, np.zeros(len(table.alarms.unit), np.bool_)
     first[np.unique(alarms.unit, return_index=True)[1]] = True
@@ -171,7 +171,17 @@ def _recall(policy: Policy, table: Scored, weights: Column) -> Floats:
     money = np.where(allowed < 0, -1, allowed // coin)
     chosen = spend(options, int(money.max(initial=0))).choices(money)
     last = np.array([len(one.score) - 1 for one in classes])
-    return _placed(table, classes, np.where(chosen < 0, -1, last - chosen))
+    return _or_one(policy, table, weights, _placed(table, classes, np.where(chosen < 0, -1, last - chosen)))
+
+
+def _or_one(policy: Policy, table: Scored, weights: Column, threshold: Floats) -> Floats:
+    """The thresholds (R, K), or one for all where that is better: coins and double payment may lose what it keeps."""
+    one = np.repeat(operating.choose(policy, table, weights)[:, None], threshold.shape[1], axis=1)
+    if policy.kind == "recall":
+        unmet = ~np.isfinite(threshold).any(axis=1)
+        better = unmet | (_false(table, weights, one) < _false(table, weights, threshold))
+        return np.where((better & np.isfinite(one[:, 0]))[:, None], one, threshold)
+    return np.where((_found(table, weights, one) > _found(table, weights, threshold))[:, None], one, threshold)
 
 
 def _coin(budget: Ints) -> Ints:
@@ -241,6 +251,13 @@ def _found(table: Scored, weights: Column, threshold: Floats) -> Ints:
     """(R,) the defects found at the thresholds (R, K)."""
     hit = table.found_at >= threshold[:, table.label]
     return np.asarray((weights[:, table.unit] * (hit & np.isfinite(table.found_at))).sum(axis=1))
+
+
+def _false(table: Scored, weights: Column, threshold: Floats) -> Ints:
+    """(R,) the false alarms at the thresholds (R, K)."""
+    alarms = table.alarms
+    raised = alarms.false & (alarms.score >= threshold[:, alarms.label])
+    return np.asarray((weights[:, alarms.unit] * raised).sum(axis=1))
 
 
 def _rest_spent(table: Scored, weights: Column, threshold: Floats, spent: Bools, rest: Ints) -> Floats:
