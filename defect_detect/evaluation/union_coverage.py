@@ -17,6 +17,7 @@ from defect_detect.evaluation.matching import Pairs, overlapping
 from defect_detect.tables import Bools, Dataset, Floats, Ints, Predictions
 
 HALF = 0.5
+_ROUNDING = 1e-9
 
 
 def covered(one: Judged, *, masks: bool = False) -> Bools:
@@ -37,13 +38,31 @@ def covered(one: Judged, *, masks: bool = False) -> Bools:
     # What all cover together is at most what each covers alone, summed.
     enough = np.bincount(pairs.defect, weights=inside, minlength=len(defects)) >= HALF * area
     edges = np.searchsorted(pairs.defect, np.arange(len(defects) + 1))
-    neighbours = _neighbours(truth)
-    for defect in np.flatnonzero(enough & (np.diff(edges) > 0)).tolist():
+    if not masks:
+        found |= _plainly_covered(counting, pairs, inside, area)
+    undecided = np.flatnonzero(enough & (np.diff(edges) > 0) & ~found).tolist()
+    neighbours = _neighbours(truth) if undecided else []
+    for defect in undecided:
         rows = pairs.prediction[edges[defect] : edges[defect + 1]]
         measure = _by_masks if masks else _by_boxes
         within, outside, whole = measure(truth, counting, defect, rows, neighbours[defect])
         found[defect] = within >= HALF * area[defect] and outside < HALF * whole
     return found
+
+
+def _plainly_covered(said: Predictions, pairs: Pairs, inside: Floats, area: Floats) -> Bools:
+    """(G,) bool: what covers a defect most is enough, and all of them together can't lie too far outside.
+
+    The union is at least its largest part and lies outside by no more than its parts do, summed; so whoever is
+    found here is found by the areas of the unions too, with room for rounding. Most are, without any union.
+    """
+    ours = geometry.area(said.box[pairs.prediction])
+    most, largest = np.zeros(len(area)), np.zeros(len(area))
+    np.maximum.at(most, pairs.defect, inside)
+    np.maximum.at(largest, pairs.defect, ours)
+    outside = np.bincount(pairs.defect, weights=ours - inside, minlength=len(area))
+    plainly: Bools = (most > (HALF + _ROUNDING) * area) & (outside < (HALF - _ROUNDING) * largest)
+    return plainly
 
 
 def _of_one_label(truth: Dataset, said: Predictions) -> Pairs:
