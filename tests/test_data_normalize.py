@@ -185,7 +185,7 @@ REFUSED = {
     "categories as a mapping": (lambda c: c.update(categories={}), "categories is a dict"),
     "captions": (lambda c: c.update(annotations=[{"caption": "x"}]), "COCO captions"),
     "one category id, two names": (
-        lambda c: c["categories"].append({"id": 1, "name": "dent"}), "category 1 to be 'pit'"
+        lambda c: c["categories"].append({"id": 1, "name": "dent"}), "category 1 to be 'dent' everywhere, found 'pit'"
     ),
     "shares of the picture": (all_boxes(lambda b: [v / 100 for v in b]), "between 0 and 1"),
     "corners": (all_boxes(lambda b: [b[0] + 30, b[1] + 20, 59, 39]), "look like corners"),
@@ -226,7 +226,7 @@ def test_what_is_not_coco_instances(raw: bytes, expected: str, pictures: Path, t
 
 def test_a_byte_order_mark_is_taken_off(pictures: Path, tmp_path: Path) -> None:
     made = run(b"\xef\xbb\xbf" + json.dumps(clean()).encode(), pictures, tmp_path)
-    assert [repair.what for repair in made.repairs] == ["byte order mark"]
+    assert [repair.what for repair in changed(made)] == ["byte order mark"]
 
 
 def test_links_out_of_the_picture_folder_are_refused(tmp_path: Path) -> None:
@@ -242,7 +242,8 @@ def test_two_images_of_one_id_and_file_are_one(pictures: Path, tmp_path: Path) -
     content = clean()
     content["images"].append(dict(content["images"][0]))
     made = run(content, pictures, tmp_path)
-    assert [repair.what for repair in made.repairs] == ["image listed twice"]
+    assert [(repair.what, repair.action) for repair in changed(made)] == [("image listed twice", "merged")]
+    assert (made.content.images.given, made.content.images.merged) == (7, 1)
     assert made.content.images.kept == 6
     assert made.content.annotations.kept == 10
 
@@ -251,7 +252,7 @@ def test_a_size_in_doubt_leaves_the_image_out(pictures: Path, tmp_path: Path) ->
     content = clean()
     content["images"][0].update(width=61, height=41)
     made = run(content, pictures, tmp_path)
-    assert made.repairs[0].what == "wrong size: boxes fit both"
+    assert changed(made)[0].what == "wrong size: boxes fit both"
     assert made.content.images.quarantined == 1
     assert made.content.annotations.quarantined == 2
 
@@ -261,7 +262,7 @@ def test_a_size_that_boxes_prove_wrong_is_repaired(pictures: Path, tmp_path: Pat
     for image in content["images"]:
         image.update(width=28, height=28)
     made = run(content, pictures, tmp_path)
-    assert {repair.what for repair in made.repairs} == {"wrong size"}
+    assert {repair.what for repair in changed(made)} == {"wrong size"}
     assert made.content.images.repaired == 6
 
 
@@ -290,7 +291,8 @@ def test_ready_splits_stay_as_they_are(pictures: Path, tmp_path: Path) -> None:
         data = coco.load(made.root, split)
         assert data.images.file == (f"images/p{1 + 2 * at}.png", f"images/p{2 + 2 * at}.png")
         assert data.images.source_id == (1, 2)
-    assert made.repairs == ()
+    assert changed(made) == []
+    assert "image ids used in several splits, numbered anew" in {repair.what for repair in made.repairs}
 
 
 def test_leaks_between_ready_splits_are_refused(pictures: Path, tmp_path: Path) -> None:

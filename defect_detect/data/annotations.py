@@ -6,24 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from defect_detect import geometry
 from defect_detect.data.attributes import scalars
+from defect_detect.data.conventions import PLAIN, Reading
 from defect_detect.data.identity import Key, key
 from defect_detect.data.records import Scalar
 from defect_detect.data.regions import MalformedError, parse
 from defect_detect.data.repairs import Log
-from defect_detect.data.spans import Span, numbers
-from defect_detect.tables import Floats, Polygons, Region
+from defect_detect.data.spans import Span, iou, number, numbers, spelt
+from defect_detect.tables import Polygons, Region
 
-_KNOWN = frozenset({
+KNOWN = frozenset({
     "id", "image_id", "category_id", "bbox", "area", "iscrowd", "ignore", "segmentation", "attributes",
 })  # fmt: skip
+DISAGREE = "box and region disagree"
 _ROUNDING = 1e-6
 """px past the edge that only say that numbers were rounded."""
 _AGREE = 0.5
 _LARGEST = 2**53
+_LARGER = 1.01
+"""Share of the box by which an area is larger than it, beyond rounding."""
 
 
 class _OutError(Exception):
@@ -38,7 +40,7 @@ class Draft:
     where: str
     image: int
     label: int
-    box: tuple[float, float, float, float]
+    box: Span
     area: float
     crowd: bool
     ignore: bool
@@ -49,14 +51,17 @@ class Draft:
 
 def draft(
     raw: Mapping[str, Any], *, where: str, image: int, label: int, size: tuple[int, int], split: str, own: bool,
-    log: Log,
+    log: Log, reading: Reading = PLAIN,
 ) -> Draft | None:  # fmt: skip
-    """The annotation made sound over a picture of `size` width height; None if it is quarantined."""
+    """The annotation made sound over a picture of `size` width height; None if it is quarantined.
+
+    `reading` is what the four numbers of the file's boxes mean; `own`, that this package wrote the file.
+    """
     before = len(log.repairs)
-    width, height = size
     try:
-        region = _region(raw, where, width, height, log)
-        box = _box(raw, region, where=where, size=size, log=log)
+        given = _given(raw, where=where, size=size, reading=reading, log=log)
+        region = _region(raw, given, where=where, size=size, log=log)
+        box = _box(raw, given, region, where=where, size=size, log=log)
         crowd = _flag(raw, "iscrowd", where, log)
         ignore = _flag(raw, "ignore", where, log)
     except _OutError as out:
@@ -65,64 +70,90 @@ def draft(
         log.quarantined(f"{where}{out.field}", out.what, out.before, split)
         return None
     source_id = key(raw.get("source_id" if own else "id"))
-    area = _area(raw, box, region, where=where, size=size, log=log)
     return Draft(
-        where=where, image=image, label=label, box=box, area=area, crowd=crowd, ignore=ignore, region=region,
+        where=where, image=image, label=label, box=box,
+        area=_area(raw, box, region, where=where, size=size, own=own, log=log),
+        crowd=crowd, ignore=ignore, region=region,
         source_id=f"#{where.rpartition('[')[2].rstrip(']')}" if source_id is None else source_id,
-        attributes=scalars(raw, _KNOWN, nested_only=own),
+        attributes=scalars(raw, KNOWN, nested_only=own),
     )  # fmt: skip
 
 
-def _region(raw: Mapping[str, Any], where: str, width: int, height: int, log: Log) -> Region | None:
+def _given(
+    raw: Mapping[str, Any], *, where: str, size: tuple[int, int], reading: Reading, log: Log
+) -> Span | None:  # fmt: skip
+    """The box as given, x y width height px, whatever they are; None where they aren't four finite numbers."""
+    bbox = raw.get("bbox")
+    found = numbers(bbox)
+    if found is None and (found := spelt(bbox)) is not None:
+        log.repaired(f"{where}.bbox", "box as text", bbox, list(found))
+    if found is not None and reading is not PLAIN:
+        found = reading.one(found, *size)
+        log.repaired(f"{where}.bbox", f"box given as {reading.name}", bbox, list(found))
+    return found
+
+
+def _region(
+    raw: Mapping[str, Any], given: Span | None, *, where: str, size: tuple[int, int], log: Log
+) -> Region | None:
     segmentation = raw.get("segmentation")
+    if segmentation is None or segmentation == []:
+        return None
+    box = None if given is None else (given[0], given[1], given[0] + given[2], given[1] + given[3])
     try:
-        region, repairs = parse(segmentation, width, height)
+        region, repairs = parse(segmentation, *size, box=box)
     except MalformedError as error:
         raise _OutError(f"malformed region: {error}", ".segmentation", segmentation) from None
     for what in dict.fromkeys(repairs):
-        log.repaired(f"{where}.segmentation", what, segmentation, "polygons inside the picture")
+        log.repaired(f"{where}.segmentation", what, segmentation, "a region inside the picture")
     return region
 
 
 def _box(
-    raw: Mapping[str, Any], region: Region | None, *, where: str, size: tuple[int, int], log: Log
+    raw: Mapping[str, Any], given: Span | None, region: Region | None, *, where: str, size: tuple[int, int], log: Log
 ) -> Span:  # fmt: skip
-    given = raw.get("bbox")
-    found = numbers(given)
-    around = None if region is None else geometry.region_box(region)
-    if found is None or found[2] <= 0 or found[3] <= 0:
-        what = _complaint(given, found)
-        if around is None or not np.all(around[2:] > around[:2]):
-            raise _OutError(what, ".bbox", given)
-        derived = _span(around)
-        log.repaired(f"{where}.bbox", f"{what}, derived from the region", given, _xywh(derived))
-        return derived
-    x, y, w, h = found
-    raw_box = np.array([[x, y, x + w, y + h]])
-    clipped = geometry.clip(raw_box, *size)
-    box = _span(clipped[0])
+    around = None if region is None else _around(region)
+    if given is None or given[2] <= 0 or given[3] <= 0:
+        what = _complaint(raw, given)
+        if around is None or around[2] <= around[0] or around[3] <= around[1]:
+            raise _OutError(what, ".bbox", raw.get("bbox"))
+        log.repaired(f"{where}.bbox", f"{what}, derived from the region", raw.get("bbox"), _xywh(around))
+        return around
+    x, y, w, h = given
+    width, height = size
+    box = (max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height)))
     if box[2] <= box[0] or box[3] <= box[1]:
-        raise _OutError("box outside the picture", ".bbox", given)
-    if np.max(np.abs(clipped - raw_box)) > _ROUNDING:
-        log.repaired(f"{where}.bbox", "box past the edge", given, _xywh(box))
-    if around is not None and _apart(clipped, around):
-        raise _OutError("box and region disagree", ".bbox", given)
+        raise _OutError("box outside the picture", ".bbox", raw.get("bbox"))
+    if max(box[0] - x, box[1] - y, x + w - box[2], y + h - box[3]) > _ROUNDING:
+        log.repaired(f"{where}.bbox", "box past the edge", raw.get("bbox"), _xywh(box))
+    if around is not None and _apart(box, around):
+        raise _OutError(DISAGREE, ".bbox", raw.get("bbox"))
     return box
 
 
-def _complaint(given: Any, found: Span | None) -> str:
+def _around(region: Region) -> Span:
+    if isinstance(region, Polygons):
+        x0, y0 = (min(float(ring[:, axis].min()) for ring in region.rings) for axis in (0, 1))
+        x1, y1 = (max(float(ring[:, axis].max()) for ring in region.rings) for axis in (0, 1))
+        return x0, y0, x1, y1
+    x0, y0, x1, y1 = geometry.region_box(region).tolist()
+    return x0, y0, x1, y1
+
+
+def _complaint(raw: Mapping[str, Any], found: Span | None) -> str:
+    given = raw.get("bbox")
     if given is None or given == []:
-        return "box missing"
+        return "box missing" if not raw.get("keypoints") else "box missing: keypoints only"
     if found is None:
         return "box that is not four finite numbers"
     return "box without width or height" if 0 in found[2:] else "box of negative width or height"
 
 
-def _apart(box: Floats, around: Floats) -> bool:
+def _apart(box: Span, around: Span) -> bool:
     """Whether the box and the region's own box can't mean the same defect."""
     # A region one px thin has a box without area; it agrees if it lies inside.
-    padded = around[None] + np.array([[-0.5, -0.5, 0.5, 0.5]])
-    return bool(geometry.paired_iou(box, around[None])[0] < _AGREE and geometry.paired_iou(box, padded)[0] < _AGREE)
+    padded = (around[0] - 0.5, around[1] - 0.5, around[2] + 0.5, around[3] + 0.5)
+    return iou(box, around) < _AGREE and iou(box, padded) < _AGREE
 
 
 def _flag(raw: Mapping[str, Any], name: str, where: str, log: Log) -> bool:
@@ -131,33 +162,49 @@ def _flag(raw: Mapping[str, Any], name: str, where: str, log: Log) -> bool:
         if name == "iscrowd":
             log.repaired(f"{where}.{name}", f"{name} missing", None, 0)
         return False
-    number = int(value) if isinstance(value, bool) else key(value)
-    if number not in (0, 1):
+    flag = int(value) if isinstance(value, bool) else key(value)
+    if flag not in (0, 1):
         raise _OutError(f"{name} that is neither 0 nor 1", f".{name}", value)
     if isinstance(value, bool | float | str):
-        log.repaired(f"{where}.{name}", f"{name} as text, float or bool", value, number)
-    return bool(number)
+        log.repaired(f"{where}.{name}", f"{name} as text, float or bool", value, flag)
+    return bool(flag)
 
 
 def _area(
-    raw: Mapping[str, Any], box: Span, region: Region | None, *, where: str, size: tuple[int, int], log: Log
+    raw: Mapping[str, Any], box: Span, region: Region | None, *, where: str, size: tuple[int, int], own: bool,
+    log: Log,
 ) -> float:  # fmt: skip
-    value = raw.get("area")
+    given = raw.get("area")
+    value = number(given) if isinstance(given, str) else given
+    wide, high = box[2] - box[0], box[3] - box[1]
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LARGEST:
-        return float(value)
+        # No mask in a box of w x h covers more pixels than that, even drawn from the outermost px.
+        if own or value <= (wide + 1) * (high + 1):
+            if isinstance(given, str):
+                log.repaired(f"{where}.area", "area as text", given, float(value))
+            if not own and value > wide * high * _LARGER:
+                log.noted(f"{where}.area", "area slightly larger than its box", given)
+            return float(value)
+        what = "area larger than its box"
+    else:
+        what = "area missing" if given is None else "area that can't be one"
     area = 0.0
     if region is not None:
         rle = region if not isinstance(region, Polygons) else geometry.to_rle(region, *size)
         area = geometry.region_area(rle)
-    area = area or (box[2] - box[0]) * (box[3] - box[1])
-    log.repaired(f"{where}.area", "area missing" if value is None else "area that can't be one", value, area)
+    area = area or wide * high
+    log.repaired(f"{where}.area", what, given, area)
     return area
-
-
-def _span(box: Floats) -> Span:
-    x0, y0, x1, y1 = box.tolist()
-    return x0, y0, x1, y1
 
 
 def _xywh(box: Span) -> list[float]:
     return [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+
+
+def around_of(raw: Mapping[str, Any], width: int, height: int) -> Span | None:
+    """x0 y0 x1 y1 around the raw annotation's region; None where it has no sound one."""
+    try:
+        region, _ = parse(raw.get("segmentation"), width, height)
+    except MalformedError:
+        return None
+    return None if region is None else _around(region)

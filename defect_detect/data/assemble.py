@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,7 @@ import numpy as np
 
 from defect_detect.data import coco
 from defect_detect.data.annotations import Draft
+from defect_detect.data.asked import Options
 from defect_detect.data.categories import Classes
 from defect_detect.data.columns import columns
 from defect_detect.data.identity import order
@@ -19,6 +21,7 @@ from defect_detect.data.regions import to_coco
 from defect_detect.data.repairs import Log
 from defect_detect.data.source import SPLITS
 from defect_detect.data.split import Kind, assign, kind
+from defect_detect.errors import DatasetError, Fault
 from defect_detect.tables import Dataset, Defects, Images
 
 
@@ -94,38 +97,77 @@ def _join_copies(taken: Intake) -> dict[str, str]:
     return {unit: root(unit) for unit in list(parent)}
 
 
-def datasets(
-    taken: Intake, split: Mapping[int, str], classes: Classes, *, root: Path, scale: float | None, unit: str,
-    accept_below: Mapping[str, float], log: Log,
-) -> list[tuple[Dataset, coco.Origin]]:  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One split as a table, its root yet to be given; `images`: positions in the intake, in its order."""
+
+    data: Dataset
+    images: list[int]
+
+
+def assemble(taken: Intake, classes: Classes, options: Options, *, name: str, log: Log) -> list[Made]:
+    """The splits of what is kept; what can't be split, leaks or is empty is refused."""
+    if not taken.kept or (taken.given_annotations and not taken.drafts):
+        if not log.faults:
+            counts = Counter(repair.what for repair in log.repairs if repair.action == "quarantined")
+            log.refused(
+                name, expected="images and defects that can be used", found="none left",
+                fix="Left out: " + "; ".join(f"{what} ({count})" for what, count in counts.most_common(5)),
+            )  # fmt: skip
+        return []
+    try:
+        split = place(taken, seed=options.seed, log=log)
+    except DatasetError as error:
+        log.faults.extend(fault for fault in error.faults if isinstance(fault, Fault))
+        return []
+    made = _datasets(taken, split, classes, options, log)
+    for each in made:
+        if not each.images:
+            log.refused(f"{each.data.split}.json", expected="at least one usable image", found="none")
+        elif not each.data.defects.counts.any():
+            what = "no defects to find: nothing can be chosen or judged here"
+            log.noted(each.data.split, what, each.data.split)
+    for record, image in taken.out:
+        if image is not None and image in split:
+            log.repairs[record] = msgspec.structs.replace(log.repairs[record], split=split[image])
+    return made
+
+
+def _datasets(
+    taken: Intake, split: Mapping[int, str], classes: Classes, options: Options, log: Log
+) -> list[Made]:  # fmt: skip
     """The splits as tables, ordered by path, ids from 1 through all of them."""
     regions = _regions(taken.drafts, log)
-    limit = np.array([accept_below.get(category.name, 0.0) for category in classes.listed]) * (scale or 1.0)
+    scale = options.scale or 1.0
+    limit = np.array([options.accept_below.get(category.name, 0.0) for category in classes.listed]) * scale
     of_image: dict[int, list[Draft]] = {}
     for made in taken.drafts:
         of_image.setdefault(made.image, []).append(made)
-    result: list[tuple[Dataset, coco.Origin]] = []
+    result: list[Made] = []
     next_image = next_defect = 1
     for name in SPLITS:
         chosen = sorted(
             (image for image in taken.kept if split[image] == name), key=lambda image: taken.images[image][1].file
         )
         rows = [(row, made) for row, image in enumerate(chosen) for made in sorted(of_image.get(image, ()), key=_order)]
-        defects = _defects(rows, next_defect, limit, regions=regions)
-        result.append((
-            Dataset(
-                root=root, split=name, categories=classes.listed, images=_images(taken, chosen, next_image),
-                defects=defects, scale=scale, unit=unit,
-            ),
-            coco.Origin(
-                sha256=[taken.images[image][1].sha256 for image in chosen],
-                source_split=[taken.images[image][0].source_split for image in chosen],
-                source_file=[taken.images[image][0].source_file for image in chosen],
-            ),
-        ))  # fmt: skip
+        data = Dataset(
+            root=Path(), split=name, categories=classes.listed, images=_images(taken, chosen, next_image),
+            defects=_defects(rows, next_defect, limit, regions=regions), scale=options.scale, unit=options.unit,
+        )  # fmt: skip
+        result.append(Made(data, chosen))
         next_image += len(chosen)
         next_defect += len(rows)
     return result
+
+
+def origin(made: Made, taken: Intake, sha256: Mapping[str, str]) -> coco.Origin:
+    """Where the split's pictures come from; `sha256` of each as it stands in the dataset, by name."""
+    entries = [taken.images[image][0] for image in made.images]
+    return coco.Origin(
+        sha256=[sha256[entry.name] for entry in entries],
+        source_split=[entry.source_split for entry in entries],
+        source_file=[entry.source_file for entry in entries],
+    )
 
 
 def _images(taken: Intake, chosen: Sequence[int], first: int) -> Images:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from defect_detect.data import sizes
-from defect_detect.data.annotations import Draft, draft
+import numpy as np
+
+from defect_detect.data import conventions, sizes, twins
+from defect_detect.data.annotations import DISAGREE, Draft, around_of, draft
 from defect_detect.data.categories import Classes
+from defect_detect.data.conventions import PLAIN, Reading
+from defect_detect.data.crossing import crossing
 from defect_detect.data.identity import Key, key, oddity
 from defect_detect.data.listing import Entry, Listing
 from defect_detect.data.pictures import Picture
 from defect_detect.data.repairs import Log
 from defect_detect.data.source import Source
-from defect_detect.data.spans import Span, check_convention, numbers
+from defect_detect.data.spans import Span, numbers
+from defect_detect.tables import Polygons
 
 _DISAGREE = 0.3
 
@@ -42,45 +47,58 @@ class _Row:
     raw: dict[str, Any]
     image: int
     label: int
-    source: Source
+    source: int
 
 
 def take(
-    sources: Sequence[Source], listings: Sequence[Listing], pictures: dict[str, Picture], classes: Classes, log: Log
+    sources: Sequence[Source], listings: Sequence[Listing], pictures: Mapping[str, Picture], classes: Classes, log: Log
 ) -> Intake:
-    """Everything that is kept of the input; refusals go to the log."""
-    taken = Intake(images=[(entry, pictures[entry.name]) for listing in listings for entry in listing.entries])
-    taken.given_images = sum(listing.given for listing in listings)
+    """Everything that is kept of the input; refusals go to the log.
+
+    A missing picture that `pictures` has a stand-in for is taken as if it were there.
+    """
+    listed = [
+        (entry, pictures[entry.name])
+        for listing in listings
+        for entry in (*listing.entries, *(each for each in listing.missing if each.name in pictures))
+    ]
+    taken = Intake(images=[], given_images=sum(listing.given for listing in listings))
     lost = [dict(listing.lost) for listing in listings]
-    whole: list[tuple[Entry, Picture]] = []
-    for entry, picture in taken.images:
+    for entry, picture in listed:
+        where = f"{entry.where}.file_name"
         if picture.broken:
             lost[entry.source][entry.id] = "picture unreadable"
-            log.quarantined(
-                f"{entry.where}.file_name", f"picture unreadable: {picture.broken}", entry.name, entry.split
-            )
-        else:
-            whole.append((entry, picture))
-            if picture.recoded:
-                log.noted(f"{entry.where}.file_name", f"picture re-encoded as 8-bit PNG: {picture.recoded}", entry.name)
-            if picture.remark:
-                log.noted(f"{entry.where}.file_name", f"odd picture: {picture.remark}", entry.name)
-    taken.images = whole
+            log.quarantined(where, f"picture unreadable: {picture.broken}", entry.name, entry.split)
+            continue
+        taken.images.append((entry, picture))
+        if picture.recoded:
+            log.noted(where, f"picture re-encoded as 8-bit PNG: {picture.recoded}", entry.name)
+        if picture.remark:
+            log.noted(where, f"odd picture: {picture.remark}", entry.name)
     rows = [
         row
         for index, source in enumerate(sources)
-        for row in _rows(index, source=source, taken=taken, lost=lost[index], classes=classes, log=log)
+        for row in _rows(index, source, taken=taken, lost=lost[index], classes=classes, log=log)
     ]
-    doubtful = _frames(taken, rows, log)
-    for source in sources:
-        check_convention(source.name, _boxes(source, rows, taken), log)
-    if not log.faults:
-        _draft_all(taken, rows, doubtful, log)
+    of_image: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        of_image.setdefault(row.image, []).append(row.raw)
+    doubtful, refused = sizes.settle(taken.images, of_image, log)
+    rows = [row for row in rows if row.image not in refused]
+    sound: list[Draft] = []
+    for index, source in enumerate(sources):
+        own_rows = [row for row in rows if row.source == index]
+        reading = conventions.tell(source.name, _boxes(own_rows, taken), log)
+        if reading is not None:
+            sound += _drafts(source, own_rows, taken=taken, doubtful=doubtful, reading=reading, log=log)
+    sound = twins.merge(sound, log)
+    _note_crossing(sound, sources, log)
+    _keep(taken, sound, doubtful, log)
     return taken
 
 
 def _rows(
-    index: int, *, source: Source, taken: Intake, lost: dict[Key, str], classes: Classes, log: Log
+    index: int, source: Source, *, taken: Intake, lost: dict[Key, str], classes: Classes, log: Log
 ) -> list[_Row]:  # fmt: skip
     position = {entry.id: at for at, (entry, _) in enumerate(taken.images) if entry.source == index}
     seen: set[Key] = set()
@@ -105,7 +123,7 @@ def _rows(
             )  # fmt: skip
         else:
             _ids(raw, where, seen, log)
-            rows.append(_Row(where=where, raw=raw, image=at, label=label, source=source))
+            rows.append(_Row(where=where, raw=raw, image=at, label=label, source=index))
     return rows
 
 
@@ -132,60 +150,92 @@ def _leave_out(
     taken.out.append((len(log.repairs) - 1, image))
 
 
-def _frames(taken: Intake, rows: Sequence[_Row], log: Log) -> set[int]:
-    of_image: dict[int, list[dict[str, Any]]] = {}
-    for row in rows:
-        of_image.setdefault(row.image, []).append(row.raw)
-    return sizes.settle(taken.images, of_image, log)
-
-
-def _boxes(source: Source, rows: Sequence[_Row], taken: Intake) -> list[tuple[Span, int, int]]:
+def _boxes(rows: Sequence[_Row], taken: Intake) -> list[tuple[Span, int, int]]:
+    """The boxes that stand alone: where there is a region, it tells what the box should be, one by one."""
     found: list[tuple[Span, int, int]] = []
     for row in rows:
-        # Where there is a region, it tells what the box should be, one by one.
-        alone = row.source is source and not row.raw.get("segmentation")
-        box = numbers(row.raw.get("bbox")) if alone else None
+        box = None if row.raw.get("segmentation") else numbers(row.raw.get("bbox"))
         if box is not None:
             picture = taken.images[row.image][1]
             found.append((box, picture.width, picture.height))
     return found
 
 
-def _draft_all(taken: Intake, rows: Sequence[_Row], doubtful: set[int], log: Log) -> None:
+def _drafts(
+    source: Source, rows: Sequence[_Row], *, taken: Intake, doubtful: set[int], reading: Reading, log: Log
+) -> list[Draft]:  # fmt: skip
+    """The sound annotations of one file; if boxes lie elsewhere than regions, in the order that explains it."""
+    records, out = len(log.repairs), len(taken.out)
+    sound, disagree, both = _draft_all(source, rows, taken=taken, doubtful=doubtful, reading=reading, log=log)
+    if disagree <= _DISAGREE * both or not disagree:
+        return sound
+    other = conventions.by_regions(_pairs(rows, taken))
+    if other is not None and other is not PLAIN:
+        del log.repairs[records:], taken.out[out:]
+        log.noted(f"{source.name}: annotations[].bbox", f"boxes that are {other.name}", "as their regions tell")
+        sound, disagree, _ = _draft_all(source, rows, taken=taken, doubtful=doubtful, reading=other, log=log)
+        return sound
+    log.refused(
+        f"{source.name}: annotations[].bbox", expected="boxes around their regions",
+        found=f"{disagree} of {both} boxes that lie elsewhere or are of another size ({DISAGREE})",
+        fix="Export again, or leave bbox out: it is then derived from the region.",
+    )  # fmt: skip
+    return sound
+
+
+def _draft_all(
+    source: Source, rows: Sequence[_Row], *, taken: Intake, doubtful: set[int], reading: Reading, log: Log
+) -> tuple[list[Draft], int, int]:  # fmt: skip
+    """The sound annotations, how many boxes lie elsewhere than their regions, and how many have both."""
     sound: list[Draft] = []
-    bad_images: set[int] = set()
-    disagree = 0
+    disagree = both = 0
     for row in rows:
         entry, picture = taken.images[row.image]
         if row.image in doubtful:
-            what = "annotation of an image left out: size in doubt"
             _leave_out(
-                taken, log, f"{row.where}.image_id", what=what, before=row.raw.get("image_id"), split=entry.split,
-                image=row.image,
+                taken, log, f"{row.where}.image_id", what="annotation of an image left out: size in doubt",
+                before=row.raw.get("image_id"), split=entry.split, image=row.image,
             )  # fmt: skip
             continue
+        both += bool(row.raw.get("segmentation")) and numbers(row.raw.get("bbox")) is not None
         made = draft(
             row.raw, where=row.where, image=row.image, label=row.label, size=(picture.width, picture.height),
-            split=entry.split, own=row.source.own, log=log,
+            split=entry.split, own=source.own, log=log, reading=reading,
         )  # fmt: skip
-        if made is None:
-            taken.out.append((len(log.repairs) - 1, row.image))
-            bad_images.add(row.image)
-            disagree += log.repairs[-1].what == "box and region disagree"
-        else:
+        if made is not None:
             sound.append(made)
-    if disagree > _DISAGREE * len(rows):
-        log.refused(
-            "annotations[].bbox", expected="boxes around their regions",
-            found=f"{disagree} of {len(rows)} boxes that lie elsewhere or are of another size",
-            fix="Export again, or leave bbox out: it is then derived from the region.",
-        )  # fmt: skip
-    bad_images |= {image for _, image in taken.out if image is not None}
-    _keep(taken, sound, bad_images, doubtful, log)
+            continue
+        taken.out.append((len(log.repairs) - 1, row.image))
+        disagree += log.repairs[-1].what == DISAGREE
+    return sound, disagree, both
 
 
-def _keep(taken: Intake, sound: Sequence[Draft], bad: set[int], doubtful: set[int], log: Log) -> None:
+def _pairs(rows: Sequence[_Row], taken: Intake) -> list[tuple[Span, Span, int, int]]:
+    found: list[tuple[Span, Span, int, int]] = []
+    for row in rows:
+        picture = taken.images[row.image][1]
+        box = numbers(row.raw.get("bbox"))
+        around = None if box is None else around_of(row.raw, picture.width, picture.height)
+        if box is not None and around is not None:
+            found.append((box, around, picture.width, picture.height))
+    return found
+
+
+def _note_crossing(sound: Sequence[Draft], sources: Sequence[Source], log: Log) -> None:
+    """Name polygons that cross themselves; those that this package wrote were named before."""
+    own = tuple(f"{source.name}: " for source in sources if source.own)
+    drawn = [made for made in sound if isinstance(made.region, Polygons) and not (own and made.where.startswith(own))]
+    rings = [ring for made in drawn if isinstance(made.region, Polygons) for ring in made.region.rings]
+    owner = np.repeat(
+        np.arange(len(drawn)), [len(made.region.rings) for made in drawn if isinstance(made.region, Polygons)]
+    )
+    for at in np.unique(owner[crossing(rings)]).tolist():
+        log.noted(f"{drawn[at].where}.segmentation", "polygon that crosses itself", drawn[at].source_id)
+
+
+def _keep(taken: Intake, sound: Sequence[Draft], doubtful: set[int], log: Log) -> None:
     """All but the images in doubt, and those whose every defect is out: they'd pass for defect-free."""
+    bad = {image for _, image in taken.out if image is not None}
     defective = {made.image for made in sound}
     emptied = bad - defective - doubtful
     for image in sorted(emptied):

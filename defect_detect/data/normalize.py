@@ -14,24 +14,26 @@ from pathlib import Path
 
 import msgspec
 
-from defect_detect.data import coco, pictures
+from defect_detect.data import asked, coco, pictures
 from defect_detect.data import source as sources_
-from defect_detect.data.categories import Classes
+from defect_detect.data.asked import SEVERITIES, Options
+from defect_detect.data.assemble import assemble
 from defect_detect.data.categories import collect as collect_classes
 from defect_detect.data.decoding import Facts
 from defect_detect.data.files import sync_folder, umask
 from defect_detect.data.intake import take
 from defect_detect.data.listing import Listing, collect, refuse_twins
 from defect_detect.data.lookup import Folder, picture_folder
-from defect_detect.data.pictures import Progress
-from defect_detect.data.pixels import DECODE_POLICY
-from defect_detect.data.publish import Options, publish
+from defect_detect.data.pictures import Picture, Progress
+from defect_detect.data.pixels import DECODE_POLICY, MAX_PIXELS
+from defect_detect.data.publish import publish
 from defect_detect.data.records import SCHEMA, DatasetFile
+from defect_detect.data.remarks import note_reused_ids, remark
 from defect_detect.data.repairs import Log, Repair
 from defect_detect.data.source import Source
 from defect_detect.errors import DatasetError, Fault
 
-SEVERITIES = ("critical", "major", "minor")
+__all__ = ["SEVERITIES", "Normalized", "normalize"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,33 +88,44 @@ def normalize(
         group=group, scale=scale, unit=unit, severity=dict(severity or {}), accept_below=dict(accept_below or {}),
         seed=seed,
     )  # fmt: skip
-    _check_options(options, log)
+    asked.check(options, log)
     if out.exists() and out.resolve() == source.resolve() and coco.is_normalized(out):
         return _existing(out)
     given = sources_.files(source)
     sources = [each for split, path in given if (each := sources_.read(split, path, log)) is not None]
-    if len(sources) < len(given):
+    if not sources:
         log.check()
     root = _picture_root(source, sources, images)
     folder = Folder(root)
     listings = [collect(index, each, folder, group, log) for index, each in enumerate(sources)]
     refuse_twins(listings, log)
     classes = collect_classes(sources, options.severity, log)
-    _check_listed(listings, classes, root, options, log)
-    log.check()
+    for each in sources:
+        remark(each, log)
+    note_reused_ids(sources, log)
+    asked.check_against(listings, classes, root, options, log)
     names = sorted({entry.name for listing in listings for entry in listing.entries})
     facts = pictures.examine(root, names, progress)
+    measured = pictures.measured(names, facts)
+    if log.faults:
+        # Refused it is; what else is wrong shall be known now, not after the next try.
+        take(sources, listings, measured | _stand_ins(listings), classes, log)
+        log.check(strict=strict)
     stamp = _stamp(sources, names, facts, options)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         return _reuse(out, stamp, log, strict=strict)
+    taken = take(sources, listings, measured, classes, log)
+    made = assemble(taken, classes, options, name=source.name, log=log)
+    log.check(strict=strict)
     out.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
     try:
-        brought = pictures.bring(root, names, facts, part / coco.PICTURES)
-        found = dict(zip(names, brought, strict=True))
-        taken = take(sources, listings, found, classes, log)
-        log.check()
-        content = publish(part, taken, classes, options, log, strict=strict, name=source.name, stamp=stamp)
+        kept = sorted(taken.images[image][0].name for image in taken.kept)
+        known = dict(zip(names, facts, strict=True))
+        sha256 = pictures.bring(root, {name: (known[name], measured[name]) for name in kept}, part / coco.PICTURES)
+        content = publish(
+            part, taken, made, classes=classes, options=options, log=log, sha256=sha256, name=source.name, stamp=stamp
+        )
         part.chmod(0o777 & ~umask())
         if out.exists():
             out.rmdir()  # empty, as checked above
@@ -122,17 +135,6 @@ def normalize(
         shutil.rmtree(part, ignore_errors=True)
         raise
     return Normalized(root=out, content=content, repairs=tuple(log.repairs))
-
-
-def _check_options(options: Options, log: Log) -> None:
-    if options.scale is not None and not 0 < options.scale < float("inf"):
-        log.refused("scale", expected="px per unit, more than 0", found=str(options.scale))
-    for name, value in options.severity.items():
-        if value not in SEVERITIES:
-            log.refused(f"severity of {name}", expected=" | ".join(SEVERITIES), found=repr(value))
-    for name, limit in options.accept_below.items():
-        if not 0 < limit < float("inf"):
-            log.refused(f"accept_below of {name}", expected="a length of more than 0", found=str(limit))
 
 
 def _picture_root(source: Path, sources: list[Source], images: Path | None) -> Path:
@@ -150,21 +152,14 @@ def _picture_root(source: Path, sources: list[Source], images: Path | None) -> P
     return picture_folder(beside, names)
 
 
-def _check_listed(listings: list[Listing], classes: Classes, root: Path, options: Options, log: Log) -> None:
-    entries = [entry for listing in listings for entry in listing.entries]
-    if not entries and not log.faults:
-        missing = sum(why == "picture missing" for listing in listings for why in listing.lost.values())
-        log.refused(
-            "images", expected=f"pictures below {root}", found=f"none ({missing} of the listed files are missing)",
-            fix="Name their folder with --images.",
-        )  # fmt: skip
-    if options.group is not None and entries and all(entry.group is None for entry in entries):
-        have = sorted({name for entry in entries for name in entry.attributes})
-        log.refused("group", expected=f"a field of the image entries ({', '.join(have) or 'none'})",
-                    found=repr(options.group))  # fmt: skip
-    names = {category.name for category in classes.listed}
-    for name in sorted(set(options.accept_below) - names):
-        log.refused("accept_below", expected=" | ".join(sorted(names)), found=repr(name))
+def _stand_ins(listings: list[Listing]) -> dict[str, Picture]:
+    """Pictures of the declared size for those that are missing."""
+    return {
+        entry.name: Picture(file=entry.name, width=width, height=height, stored=(width, height))
+        for listing in listings
+        for entry in listing.missing
+        if entry.declared is not None and (width := entry.declared[0]) * (height := entry.declared[1]) <= MAX_PIXELS
+    }
 
 
 def _stamp(sources: list[Source], names: list[str], facts: list[Facts], options: Options) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from pathlib import Path
 from defect_detect.data import known
 from defect_detect.data.decoders import Decoders, threads
 from defect_detect.data.decoding import Facts, Task
+from defect_detect.errors import DatasetError, Fault
 
 Progress = Callable[[int, int], None]
 
@@ -61,41 +62,57 @@ def examine(root: Path, names: Sequence[str], progress: Progress | None = None) 
     return [facts[path] for path in paths]
 
 
-def bring(
-    root: Path, names: Sequence[str], facts: Sequence[Facts], out: Path, progress: Progress | None = None
-) -> list[Picture]:  # fmt: skip
-    """Put each file of `names` below `out`, as every framework will see it."""
+def measured(names: Sequence[str], facts: Sequence[Facts]) -> dict[str, Picture]:
+    """Each picture as it will stand in the dataset, by the name it has now; `sha256` of the file as it is."""
     taken = set(names)
-    targets = [_free(name, taken) if each.unlike else name for name, each in zip(names, facts, strict=True)]
-    whole = [at for at, each in enumerate(facts) if not each.broken]
-    for folder in {(out / targets[at]).parent for at in whole}:
+    return {
+        name: Picture(
+            file=_free(name, taken) if each.unlike else name, width=each.width, height=each.height, stored=each.stored,
+            sha256=each.sha256, recoded=each.unlike, remark=each.remark, broken=each.broken,
+        )
+        for name, each in zip(names, facts, strict=True)
+    }  # fmt: skip
+
+
+def bring(
+    root: Path, chosen: Mapping[str, tuple[Facts, Picture]], out: Path, progress: Progress | None = None
+) -> dict[str, str]:  # fmt: skip
+    """Put each file below `root` at its `Picture.file` below `out`; SHA-256 of what stands there, by name.
+
+    Raises:
+        DatasetError: a picture is no longer what it was when it was examined.
+        OSError: no space.
+    """
+    out.mkdir(exist_ok=True)
+    for folder in {(out / picture.file).parent for _, picture in chosen.values()}:
         folder.mkdir(parents=True, exist_ok=True)
-    made = {at: Picture(file=names[at], broken=each.broken) for at, each in enumerate(facts) if each.broken}
-    plain = [at for at in whole if not facts[at].unlike]
+    plain = [name for name, (facts, _) in chosen.items() if not facts.unlike]
+    sha256 = {name: chosen[name][0].sha256 for name in plain}
+    wrong: dict[str, str] = {}
     with ThreadPoolExecutor(threads()) as pool:
-        for at, wrong in zip(plain, pool.map(lambda at: _copy(root / names[at], out / names[at]), plain), strict=True):
-            made[at] = Picture(file=names[at], broken=wrong) if wrong else _picture(names[at], facts[at])
+        copied = pool.map(lambda name: _copy(root / name, out / chosen[name][1].file), plain)
+        for done, (name, found) in enumerate(zip(plain, copied, strict=True), start=1):
+            if found:
+                wrong[name] = found
             if progress is not None:
-                progress(len(made), len(names))
-    unlike = [at for at in whole if facts[at].unlike]
+                progress(done, len(chosen))
+    unlike = [name for name, (facts, _) in chosen.items() if facts.unlike]
     if unlike:
-        tasks = [Task(os.fsencode(os.path.realpath(root / names[at])), os.fsencode(out / targets[at])) for at in unlike]
+        tasks = [
+            Task(os.fsencode(os.path.realpath(root / name)), os.fsencode(out / chosen[name][1].file)) for name in unlike
+        ]
         with Decoders(len(unlike)) as decoders:
-            recoded = decoders.look(tasks, progress and _shifted(progress, len(made), len(names)))
-        made |= {at: _picture(targets[at], each) for at, each in zip(unlike, recoded, strict=True)}
-    return [made[at] for at in range(len(names))]
-
-
-def measured(facts: Facts, name: str) -> Picture:
-    """The picture as it would be brought, for a look at the input alone."""
-    return _picture(name, facts)
-
-
-def _picture(name: str, facts: Facts) -> Picture:
-    return Picture(
-        file=name, width=facts.width, height=facts.height, stored=facts.stored, sha256=facts.sha256,
-        recoded=facts.unlike, remark=facts.remark, broken=facts.broken,
-    )  # fmt: skip
+            recoded = decoders.look(tasks, progress and _shifted(progress, len(plain), len(chosen)))
+        for name, facts in zip(unlike, recoded, strict=True):
+            sha256[name] = facts.sha256
+            if facts.broken or (facts.width, facts.height) != (chosen[name][1].width, chosen[name][1].height):
+                wrong[name] = facts.broken or "changed while it was read"
+    if wrong:
+        raise DatasetError(
+            *(Fault(where=str(root / name), expected="the picture that was examined", found=found, fix="Run it again.")
+              for name, found in sorted(wrong.items()))
+        )  # fmt: skip
+    return sha256
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -9,6 +9,7 @@ of the area.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from defect_detect.data.spans import span
 _SLACK = 2.0
 """px by which a box may pass the edge and still be called inside."""
 _CHANCE = 0.001
+_MANY = 0.1
+"""Share of a file's images beyond which a fault is the file's, not theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +39,10 @@ class _Case:
 
 def settle(
     images: Sequence[tuple[Entry, Picture]], annotations: Mapping[int, Sequence[Mapping[str, Any]]], log: Log
-) -> set[int]:
-    """Positions in `images` whose frame stays in doubt; repairs and refusals go to the log.
+) -> tuple[set[int], set[int]]:
+    """Positions in `images` whose frame stays in doubt, and those for which the file is refused.
 
-    `annotations` are the raw annotations by position in `images`.
+    `annotations` are the raw annotations by position in `images`. Repairs and refusals go to the log.
     """
     kinds: dict[tuple[int, str], list[tuple[int, _Case]]] = {}
     for position, (entry, picture) in enumerate(images):
@@ -49,10 +52,21 @@ def settle(
         elif entry.declared != own:
             case = _case(entry, picture, annotations.get(position, ()))
             kinds.setdefault((entry.source, _kind(entry.declared, picture)), []).append((position, case))
+    listed = Counter(entry.source for entry, _ in images)
     doubtful: set[int] = set()
-    for (_, kind), cases in kinds.items():
-        doubtful |= _judge(kind, cases, log)
-    return doubtful
+    refused: set[int] = set()
+    for (source, kind), cases in kinds.items():
+        resized = {position: case for position, case in cases if not case.fits_file and case.fits_declared}
+        if len(resized) > _MANY * listed[source]:
+            _refuse_resized(kind, list(resized.values()), log)
+            refused.update(position for position, _ in cases)
+            continue
+        for case in resized.values():
+            what = f"{kind}: boxes fit the declared size only"
+            log.quarantined(case.entry.where, what, _sizes(case), case.entry.split)
+        doubtful |= resized.keys()
+        doubtful |= _judge(kind, [(position, case) for position, case in cases if position not in resized], log)
+    return doubtful, refused
 
 
 def _kind(declared: tuple[int, int], picture: Picture) -> str:
@@ -82,30 +96,31 @@ def _inside(found: tuple[float, float, float, float], width: float, height: floa
     return x0 >= -_SLACK and y0 >= -_SLACK and x1 <= width + _SLACK and y1 <= height + _SLACK
 
 
+def _refuse_resized(kind: str, resized: Sequence[_Case], log: Log) -> None:
+    first = min(resized, key=lambda case: case.entry.name)
+    log.refused(
+        first.entry.where, expected=f"boxes inside the file's own {_size(first.picture)} px",
+        found=f"{kind}: declared {first.entry.declared}, and boxes that only fit there ({len(resized)} images)",
+        fix="Were the pictures resized or turned after labelling? Give those that were labelled.",
+    )  # fmt: skip
+
+
 def _judge(kind: str, cases: Sequence[tuple[int, _Case]], log: Log) -> set[int]:
-    resized = [case for _, case in cases if not case.fits_file and case.fits_declared]
-    if resized:
-        first = resized[0]
-        log.refused(
-            first.entry.where, expected=f"boxes inside the file's own {_size(first.picture)} px",
-            found=f"{kind}: declared {first.entry.declared}, and boxes that only fit there ({len(resized)} images)",
-            fix="Were the pictures resized or turned after labelling? Give those that were labelled.",
-        )  # fmt: skip
-        return set()
     told = any(not case.fits_declared for _, case in cases)
     unlikely = sum(case.log_chance for _, case in cases) < math.log(_CHANCE)
     doubtful: set[int] = set()
     for position, case in cases:
         if case.boxes and not told and not unlikely:
             doubtful.add(position)
-            log.quarantined(
-                case.entry.where, f"{kind}: boxes fit both", f"{case.entry.declared}, file {_size(case.picture)}",
-                case.entry.split,
-            )  # fmt: skip
+            log.quarantined(case.entry.where, f"{kind}: boxes fit both", _sizes(case), case.entry.split)
         else:
             own = [case.picture.width, case.picture.height]
             log.repaired(case.entry.where, kind, list(case.entry.declared or ()), own)
     return doubtful
+
+
+def _sizes(case: _Case) -> str:
+    return f"{case.entry.declared}, file {_size(case.picture)}"
 
 
 def _size(picture: Picture) -> str:

@@ -1,17 +1,12 @@
-"""How far an annotation reaches, before anything about it is trusted; and whole files in another convention."""
+"""How far an annotation reaches, before anything about it is trusted."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from defect_detect.data.repairs import Log
-
 Span = tuple[float, float, float, float]
-_SLACK = 2.0
-_SHARE = 0.3
-_FITS = 0.95
 _SIDES = 4
 
 
@@ -19,12 +14,26 @@ def numbers(bbox: Any) -> Span | None:
     """The four finite numbers of a `bbox`, or None."""
     if not isinstance(bbox, list) or len(bbox) != _SIDES:
         return None
-    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in bbox):
+    for value in bbox:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -(2**53) <= value <= 2**53:
+            return None
+    x, y, width, height = bbox
+    return float(x), float(y), float(width), float(height)
+
+
+def spelt(bbox: Any) -> Span | None:
+    """The four finite numbers of a `bbox` that has some of them as text, or None."""
+    if not isinstance(bbox, list) or len(bbox) != _SIDES or not any(isinstance(value, str) for value in bbox):
         return None
-    if any(not math.isfinite(value) or abs(value) > 2**53 for value in bbox):
-        return None
-    x, y, width, height = (float(value) for value in bbox)
-    return x, y, width, height
+    return numbers([number(value) if isinstance(value, str) else value for value in bbox])
+
+
+def number(text: str) -> float:
+    """What a number written as text means; NaN where it is none."""
+    try:
+        return float(text) if text.isascii() and "_" not in text else math.nan
+    except ValueError:
+        return math.nan
 
 
 def span(raw: Mapping[str, Any]) -> Span | None:
@@ -36,28 +45,9 @@ def span(raw: Mapping[str, Any]) -> Span | None:
     return (x, y, x + width, y + height) if width > 0 and height > 0 else None
 
 
-def check_convention(name: str, boxes: Iterable[tuple[Span, int, int]], log: Log) -> None:
-    """Refuse a file whose boxes are corners or shares of the picture instead of x y width height px.
-
-    Told over the whole file, never box by box. `boxes`: numbers, picture's width and height.
-    """
-    listed = list(boxes)
-    if not listed:
-        return
-    if all(max(map(abs, found)) <= 1 for found, _, _ in listed) and any(
-        not value.is_integer() for found, _, _ in listed for value in found
-    ):
-        log.refused(
-            f"{name}: annotations[].bbox", expected="x y width height in px",
-            found="numbers between 0 and 1 in every box: shares of the picture's width and height",
-            fix="Multiply them by the picture's size.",
-        )  # fmt: skip
-        return
-    past = sum(x + w > W + _SLACK or y + h > H + _SLACK for (x, y, w, h), W, H in listed)
-    corners = sum(x < w <= W + _SLACK and y < h <= H + _SLACK for (x, y, w, h), W, H in listed)
-    if past >= _SHARE * len(listed) and corners >= _FITS * len(listed):
-        log.refused(
-            f"{name}: annotations[].bbox", expected="x y width height in px",
-            found=f"boxes that look like corners x0 y0 x1 y1: {past} of {len(listed)} pass the edge, as corners none",
-            fix="Convert them: width = x1 - x0, height = y1 - y0.",
-        )  # fmt: skip
+def iou(a: Span, b: Span) -> float:
+    """Intersection over union of two boxes x0 y0 x1 y1; 0 where both are empty."""
+    wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(wide, 0.0) * max(high, 0.0)
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
+    return shared / union if union > 0 else 0.0

@@ -1,0 +1,91 @@
+"""What is worth knowing about a file as a whole, though nothing in it needs a repair."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from defect_detect.data.annotations import KNOWN
+from defect_detect.data.attributes import dropped
+from defect_detect.data.identity import key
+from defect_detect.data.repairs import Log
+from defect_detect.data.source import Source
+
+_CARRIED = KNOWN | {"keypoints"}
+_SPECIAL = frozenset(" #&%?*:|<>\"'")
+_INSTANCES = 5
+"""Classes of one annotation each that look like names of the instances."""
+
+
+def remark(source: Source, log: Log) -> None:
+    """Note what is odd about the file; nothing about one that this package wrote."""
+    if source.own:
+        return
+    for name in ("info", "licenses"):
+        if name not in source.data:
+            log.noted(source.name, f"no top-level {name!r}", "")
+    for name in ("images", "annotations"):
+        _gaps(source, name, log)
+    annotations = [raw for raw in source.data["annotations"] if isinstance(raw, dict)]
+    if annotations:
+        _regions(source.name, annotations, log)
+        _crowds(source.name, annotations, log)
+        _names_of_instances(source.name, annotations, log)
+    with_keypoints = sum("keypoints" in raw for raw in annotations)
+    if with_keypoints:
+        what = "COCO keypoints: taken as instances, the keypoints are not carried over"
+        log.noted(f"{source.name}: annotations[].keypoints", what, f"{with_keypoints} annotations")
+    for name in sorted({name for raw in annotations for name in dropped(raw, _CARRIED)}):
+        log.noted(f"{source.name}: annotations[].{name}", "field with several values not carried over", name)
+    _file_names(source, log)
+
+
+def note_reused_ids(sources: Sequence[Source], log: Log) -> None:
+    """Note ids that name one image in one split and another in the next: they are numbered anew."""
+    ids = [
+        {key(raw.get("id")) for raw in source.data["images"] if isinstance(raw, dict)} - {None} for source in sources
+    ]
+    shared = [id_ for id_, files in Counter(id_ for each in ids for id_ in each).items() if files > 1]
+    if shared and not all(source.own for source in sources):
+        log.noted("images[].id", "image ids used in several splits, numbered anew", f"{len(shared)} ids")
+
+
+def _gaps(source: Source, name: str, log: Log) -> None:
+    ids = {key(raw.get("id")) for raw in source.data[name] if isinstance(raw, dict)}
+    numbers = [id_ for id_ in ids if isinstance(id_, int)]
+    if numbers and max(numbers) - min(numbers) >= len(numbers):
+        log.noted(f"{source.name}: {name}[].id", "ids with gaps, numbered anew", f"{min(numbers)} to {max(numbers)}")
+
+
+def _regions(name: str, annotations: Sequence[dict[str, Any]], log: Log) -> None:
+    where = f"{name}: annotations[].segmentation"
+    given = [raw.get("segmentation") for raw in annotations]
+    if not any(given):
+        log.noted(where, "no regions: boxes only", f"{len(given)} annotations")
+    plain = sum(isinstance(each, dict) and isinstance(each.get("counts"), list) for each in given)
+    if plain:
+        log.noted(where, "uncompressed run lengths, written compressed", f"{plain} annotations")
+
+
+def _crowds(name: str, annotations: Sequence[dict[str, Any]], log: Log) -> None:
+    where = f"{name}: annotations[].iscrowd"
+    crowds = sum(key(raw.get("iscrowd")) == 1 or raw.get("iscrowd") is True for raw in annotations)
+    if crowds == len(annotations):
+        log.noted(where, "every annotation is a crowd (iscrowd 1): no miss of one is ever counted", crowds)
+    elif crowds:
+        log.noted(where, "crowds (iscrowd 1): no miss of one is ever counted", crowds)
+
+
+def _names_of_instances(name: str, annotations: Sequence[dict[str, Any]], log: Log) -> None:
+    uses = Counter(key(raw.get("category_id")) for raw in annotations)
+    if len(uses) >= _INSTANCES and set(uses.values()) == {1}:
+        log.noted(f"{name}: categories", "a class for each annotation: names of instances?", f"{len(uses)} classes")
+
+
+def _file_names(source: Source, log: Log) -> None:
+    names = [raw.get("file_name") for raw in source.data["images"] if isinstance(raw, dict)]
+    odd = sorted(name for name in names if isinstance(name, str) and _SPECIAL & set(name))
+    if odd:
+        what = "blanks or special characters in file names"
+        log.noted(f"{source.name}: images[].file_name", what, f"{len(odd)}, {odd[0]!r} for one")
