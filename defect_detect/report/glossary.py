@@ -36,6 +36,20 @@ TERMS = {
     "FPPI.",
     "LAMR": "Log-average miss rate at nine FPPI points from 0.01 to 1; lower is better, a silent detector has 1.",
     "AP, AP50, AP75, AR": "COCO's average precision and recall: summaries over all thresholds, not of the chosen one.",
+    "LRP, oLRP": "Localization recall precision error (Oksuz et al. 2021) joins misplaced hits, false positives and "
+    "misses in one figure; oLRP is its least over all thresholds, the mean over classes.",
+    "POD": "Probability of detection: a curve fitted to found or missed against the logarithm of size.",
+    "a90": "The size that is found with a probability of 90 %, by the fitted curve.",
+    "a90/95": "The one-sided upper 95 % bound of a90: with 95 % confidence, defects at least this large are found "
+    "with a probability of 90 % or more.",
+    "Expected cost": "Prevalence x escape rate x cost of an escape + (1 - prevalence) x overkill rate x cost of an "
+    "overkill, per unit. Costs and prevalence are given, never taken from the test split.",
+    "Calibration": "The share of hits among predictions of like scores against their mean score, in bins of equal "
+    "numbers. The expected calibration error is the mean distance between the two.",
+    "Attribute agreement": "Accept and reject decisions against the reference (AIAG, MSA 4th ed.): effectiveness is "
+    "right decisions / opportunities, kappa the agreement beyond chance, repeatability the groups whose repeats were "
+    "all decided alike.",
+    "Boundary IoU": "IoU of the masks' borders alone (Cheng et al. 2021): it tells outlines of large defects apart.",
     "Matched budget": "Whether two detectors' false alarms are alike enough for their FN rates to be compared.",
     "Partial FROC": "Mean recall over all FPPI up to the budget.",
     "p (Holm)": "Paired sign-flip test over units that the FN rates are equal, corrected for the number of pairs.",

@@ -9,6 +9,7 @@ from typing import Any
 
 from defect_detect.evaluation.comparison import Comparison, Detector, Estimate, Rate
 from defect_detect.report import glossary, wording
+from defect_detect.report.further import further
 
 _MARKS = re.compile(r"([\\`*_\[\]|~#])")
 
@@ -24,11 +25,13 @@ def render(comparison: Comparison, *, measurements: Mapping[str, Any] | None) ->
         _bullets([f"Note: {plain(warning)}" for warning in comparison.warnings]),
         _rates(comparison),
         "Brackets: 95 % intervals over units.",
+        _bullets([plain(line) for line in further(comparison)]),
         _pairs(comparison),
         _reasons(comparison),
         _agreement(comparison),
         _slices(comparison),
         _summaries(comparison),
+        _ranks(comparison),
         _transfer(comparison),
         _how(comparison),
         "Cost is in measurements.json, kept apart from the figures." if measurements else "",
@@ -164,6 +167,17 @@ def _summaries(comparison: Comparison) -> str:
                 rows.append((f"{plain(d.name)}, {kind}", *map(wording.number, figures)))
     table = _table(("detector", "AP", "AP50", "AP75", "FROC score", "LAMR"), rows)
     return f"## Over all thresholds\n\nSummaries, not figures of the operating point.\n\n{table}"
+
+
+def _ranks(comparison: Comparison) -> str:
+    """The order under each rule for a hit, with the misses where they are known."""
+    rows = []
+    for rule, order in comparison.rank_stability.items():
+        misses = comparison.rank_misses.get(rule, {})
+        places = [plain(name) + (f" {misses[name]:g}" if name in misses else "") for name in order]
+        rows.append((plain(rule), ", ".join(places)))
+    table = _table(("rule for a hit", "from the fewest misses up"), rows)
+    return f"## Does the order hold?\n\n{table}" if rows else ""
 
 
 def _transfer(comparison: Comparison) -> str:

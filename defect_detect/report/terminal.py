@@ -10,6 +10,7 @@ from rich.text import Text
 
 from defect_detect.evaluation.comparison import Comparison, Detector
 from defect_detect.report import wording
+from defect_detect.report.further import further
 
 _ROOM_ACROSS = 118
 """Columns that one detector a line needs; with fewer, detectors stand side by side."""
@@ -35,6 +36,8 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     else:
         out.print(_side_by_side(comparison.detectors))
     out.print(Text(f"{wording.judged_at(comparison)}; brackets: 95 % intervals", style="dim"))
+    for line in further(comparison):
+        out.print(Text(line))
     _list(out, points, "-", "")
     _list(out, comparison.warnings, "!", "yellow")
 

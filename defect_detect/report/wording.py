@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from defect_detect.evaluation.comparison import Comparison, Detector, Difference, Estimate, Interval, Rate
+from defect_detect.evaluation.comparison import Comparison, Detector, Difference, Estimate, Interval, Pod, Rate
 
 NOTHING = "n/a"
 _THIN = "\u00a0"
@@ -102,6 +102,44 @@ def thresholds(detector: Detector) -> str:
     if all(value is None for value in point.thresholds):
         return {"unreachable": "unreachable", "not_measurable": "not measurable"}.get(point.status, NOTHING)
     return ", ".join("none" if value is None else f"{value:.3f}" for value in point.thresholds)
+
+
+def no_figures(detector: Detector) -> str:
+    """Why the detector has no figures at its operating point; empty where it has them."""
+    status = detector.operating_point.status.replace("_", " ")
+    return f"policy {status}" if status in {"unreachable", "not measurable"} else ""
+
+
+def no_cost(detector: Detector) -> str:
+    """Why an expected cost is missing though costs were given."""
+    if not detector.test.overkill_rate.rate.of:
+        return "no defect-free units"
+    return "no defective units" if not detector.test.escape_rate.rate.of else no_figures(detector)
+
+
+def size(value: float | None, unit: str) -> str:
+    """`23.4 px`: three digits."""
+    return NOTHING if value is None else f"{value:.3g}{_THIN}{unit}"
+
+
+def pod_says(pod: Pod) -> str:
+    """The answer of a POD in a line: a90 and a90/95, or why there is none."""
+    if pod.status == "not_estimable":
+        return f"Not estimable: {pod.why}"
+    if pod.status == "all_found":
+        return f"All {pod.targets:,} found. {pod.why}"
+    return f"a90 {size(pod.a90, pod.unit)}, a90/95 {size(pod.a90_95, pod.unit)}"
+
+
+def pod_note(pod: Pod) -> str:
+    """What else must be known of it: status and reason, model, how the bound was found, warnings."""
+    if pod.status == "ok":
+        shape = [f"floor {pod.floor:.3g}"] if pod.floor > 0 else []
+        shape += [f"ceiling {pod.ceiling:.3g}"] if pod.ceiling < 1 else []
+        said = [pod.link, *shape, *([f"bound: {pod.bound_method}"] if pod.bound_method else []), pod.why]
+    else:
+        said = [pod_says(pod)]
+    return "; ".join(text for text in [*said, *pod.warnings] if text)
 
 
 def flags(detector: Detector) -> list[str]:

@@ -50,9 +50,9 @@ class LogAxis:
     def ticks(self) -> tuple[Tick, ...]:
         """At 1, 2 and 5 of each power of ten, at powers alone where those would be too many."""
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        for of in (_A_DECADE, (1,)):
-            values = [k * 10.0**d for d in decades for k in of]
-            values = [value for value in values if self.low <= value * (1 + 1e-9) and value <= self.high * (1 + 1e-9)]
-            if len(values) <= _MOST_LOG_TICKS:
-                break
+        fine = [k * 10.0**d for d in decades for k in _A_DECADE if self._holds(k * 10.0**d)]
+        values = fine if len(fine) <= _MOST_LOG_TICKS else [10.0**d for d in decades if self._holds(10.0**d)]
         return tuple(Tick(at=self.place(value), label=f"{value:g}") for value in values)
+
+    def _holds(self, value: float) -> bool:
+        return self.low <= value * (1 + 1e-9) and value <= self.high * (1 + 1e-9)
