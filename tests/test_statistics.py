@@ -8,8 +8,9 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from defect_detect.evaluation.exact_bounds import effective_size, mean_bound, share_bound
-from defect_detect.evaluation.intervals import difference_interval, percentile, rate_interval
+from defect_detect.evaluation.intervals import difference_interval, percentile, rate_interval, score_of_mean, wilson
 from defect_detect.evaluation.resampling import draw, over_seeds, ratio, weighted
+from defect_detect.evaluation.spread import Part, Spread, chosen_anew, sampled
 from defect_detect.evaluation.statistics import holm, mcnemar, needed, sign_flip, smallest_detectable
 
 
@@ -88,19 +89,46 @@ def test_nothing_to_count_has_no_interval():
     assert alone == share_bound(np.array([1.0, 0.0]), np.ones(2))
 
 
-def test_few_units_are_joined_with_the_exact_bound():
+def test_few_units_have_the_exact_bound_on_the_effective_sample():
     rng = np.random.default_rng(1)
     of = np.ones(12)
     count = np.array([1.0] * 3 + [0.0] * 9)
-    weights = draw(rng, 12, 2000)
-    drawn = weighted(weights, count) / 12
+    drawn = weighted(draw(rng, 12, 20_000), count) / 12
 
     got = rate_interval(drawn, count, of)
 
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    assert got.low <= low
-    assert got.high >= high
-    assert "exact" in got.method
+    # One defect a unit: the spread is that of 12 independent ones, but for n / (n - 1).
+    size = 11 * 0.25 * 0.75 / (drawn.var() * 12)
+    expected = proportion_confint(0.25 * 12, 12, method="beta")
+    assert size == pytest.approx(11, rel=0.01)
+    assert got.method == f"exact, effective sample {effective_size(count, of, sampled(drawn, 12)):.3g} of 12"
+    assert (got.low, got.high) == pytest.approx(expected, abs=0.02)
+
+
+def test_the_score_interval_is_wilsons():
+    for count, n in [(3, 40), (39, 40), (500, 1000)]:
+        expected = proportion_confint(count, n, method="wilson")
+        assert wilson(count / n, n, stats.norm.ppf(0.975)) == pytest.approx(expected)
+    assert wilson(0.0, 30, 1.96)[0] == 0.0
+    assert wilson(1.0, 30, 1.96)[1] == 1.0
+
+
+def test_the_score_interval_of_a_mean_is_where_the_score_test_is_at_its_edge():
+    low, high = score_of_mean(0.3, 50, 2.0)
+
+    for end in (low, high):
+        assert abs(0.3 - end) / np.sqrt(end / 50) == pytest.approx(2.0)
+
+
+def test_many_independent_units_give_wilsons_interval_with_students_t():
+    rng = np.random.default_rng(4)
+    count, of = (rng.random(80) < 0.2).astype(float), np.ones(80)
+    drawn = weighted(draw(rng, 80, 20_000), count) / 80
+
+    got = rate_interval(drawn, count, of)
+
+    rate = count.mean()
+    assert (got.low, got.high) == pytest.approx(wilson(rate, 79, stats.t.ppf(0.975, 79)), abs=0.002)
 
 
 def test_a_resample_draws_as_many_units_as_there_are():
@@ -185,23 +213,82 @@ def test_power_of_what_was_seen():
     assert needed(float("nan"), 10) is None
 
 
-def test_few_units_widen_the_difference_by_students_t():
+def test_a_difference_has_students_interval():
     of = np.full(8, 5.0)
     a, b = np.array([4.0, 3, 5, 2, 4, 3, 4, 2]), np.array([1.0, 0, 2, 1, 0, 1, 2, 1])
-    weights = draw(np.random.default_rng(0), 8, 4000)
-    drawn = weighted(weights, a - b) / 40
+    drawn = weighted(draw(np.random.default_rng(0), 8, 20_000), a - b) / 40
 
-    got = difference_interval(drawn, a, b, of, bounded=True)
+    got = difference_interval(a, b, of, sampled(drawn, 8), bounded=True)
 
     expected = stats.t.interval(0.95, 7, loc=(a - b).mean(), scale=stats.sem(a - b))
-    assert (got.low, got.high) == pytest.approx(np.array(expected) / 5, rel=0.05)
+    assert (got.low, got.high) == pytest.approx(np.array(expected) / 5, rel=0.02)
     assert "Student" in got.method
 
 
 def test_two_that_miss_nothing_differ_by_an_unknown_little():
     of, none = np.ones(20), np.zeros(20)
 
-    got = difference_interval(np.zeros(100), none, none, of, bounded=True)
+    got = difference_interval(none, none, of, sampled(np.zeros(100), 20), bounded=True)
 
     assert got.low == -got.high < 0
-    assert difference_interval(np.full(100, np.nan), none, none, of, bounded=True) is None
+    unknown = sampled(np.full(100, np.nan), 20)
+    assert np.isnan(unknown.variance)
+    assert unknown.p(0.1) == 1.0
+    assert difference_interval(none, none, np.zeros(20), unknown, bounded=True) is None
+
+
+def test_degrees_of_freedom_are_satterthwaites():
+    # Welch's test is the case of two parts.
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(0, 1, 9), rng.normal(0.5, 3, 14)
+    parts = tuple(Part(variance=one.var(ddof=1) / len(one), freedom=len(one) - 1) for one in (x, y))
+    spread = Spread(parts=parts)
+
+    expected = stats.ttest_ind(x, y, equal_var=False)
+
+    assert spread.freedom == pytest.approx(expected.df)
+    assert spread.p(x.mean() - y.mean()) == pytest.approx(expected.pvalue)
+    interval = expected.confidence_interval(0.95)
+    assert spread.reach * spread.error == pytest.approx((interval.high - interval.low) / 2)
+
+
+def test_seeds_take_their_part_of_the_spread():
+    rng = np.random.default_rng(0)
+    rates = np.array([0.1, 0.2, 0.3])
+    values = over_seeds(rates[:, None] + rng.normal(0, 0.02, 20_000), rng)
+
+    spread = sampled(values, 50, [rates, rates[:2]])
+
+    units, seeds = spread.parts
+    assert seeds.variance == pytest.approx(rates.var(ddof=1) / 3)
+    assert units.variance == pytest.approx(0.02**2 * 50 / 49, rel=0.15)
+    assert 2 < spread.freedom < 4
+
+
+def test_choosing_anew_adds_its_variance_without_the_chance_it_is_seen_through():
+    rng = np.random.default_rng(0)
+    moved, chance = rng.normal(0, 0.03, 50_000), rng.normal(0, 0.01, 50_000)
+    frozen = rng.normal(0.2, 0.02, 50_000)
+    staying = sampled(frozen, 100)
+
+    spread = chosen_anew(staying, (frozen, frozen + moved + chance), moved, 40)
+    unknown = chosen_anew(staying, (frozen, frozen + moved), np.full(50_000, np.nan), 40)
+
+    assert spread.parts[-1].variance == pytest.approx(0.03**2 - 0.01**2, rel=0.03)
+    assert unknown.parts[-1].variance == pytest.approx(0.03**2, rel=0.05)
+    assert chosen_anew(staying, (frozen, frozen + chance), 0 * moved, 40).parts[-1].variance == 0.0
+
+
+def test_shifts_widen_the_sign_flip_and_none_leave_it():
+    rng = np.random.default_rng(8)
+    difference = rng.normal(0.3, 1, 40)
+    shift = rng.normal(0, 5, 2000)
+
+    exact = sign_flip(difference, seed=1)
+    assert sign_flip(difference, seed=1, shift=np.full(2000, 3.0)) == exact
+    # The sum of the flips is about normal, and so is that of flips and shifts.
+    spread = np.sqrt((difference**2).sum() + 25)
+    expected = 2 * stats.norm.sf(abs(difference.sum()) / spread)
+    assert sign_flip(difference, seed=1, shift=shift) == pytest.approx(expected, abs=0.02)
+    assert sign_flip(difference, seed=1, shift=shift + 100) == sign_flip(difference, seed=1, shift=shift)
+    assert sign_flip(np.zeros(3), shift=shift) == 1.0

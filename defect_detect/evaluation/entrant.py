@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from defect_detect.evaluation.operating import Policy, choose, threshold_of
 from defect_detect.evaluation.reasons import judge
 from defect_detect.evaluation.recount import recount
 from defect_detect.evaluation.resampling import over_seeds, ratio, weighted
+from defect_detect.evaluation.shift import shift
+from defect_detect.evaluation.spread import Spread, chosen_anew, sampled
 from defect_detect.tables import Column, Floats, Ints
 
 
@@ -45,6 +48,7 @@ class Entrant:
     count, of  (S, U, 7) and (U, 7): FIGURES per seed and unit
     frozen     (B, 7) resampled rates, the thresholds staying
     anew       (B, 7) resampled rates, the thresholds chosen anew; None for a fixed score
+    shift      (B, 7) how these thresholds alone change the rates, test staying as it is; NaN where that isn't known
     """
 
     contender: Contender
@@ -59,6 +63,7 @@ class Entrant:
     of: Ints
     frozen: Floats
     anew: Floats | None
+    shift: Floats | None
     judged: tuple[Judged, ...]
 
     @property
@@ -81,6 +86,10 @@ class Entrant:
         """The resampled rates that the verdict uses."""
         return self.frozen if self.anew is None else self.anew
 
+    def spread(self, figure: str, *, policy: bool) -> Spread:
+        """How far the rate may be off: at these thresholds, or with those that the policy would choose anew."""
+        return spread_of(figure, [(1, self)], policy=policy)
+
     def rate(self, figure: str) -> float:
         """The mean over seeds of one of FIGURES; NaN where there is nothing to count."""
         column = FIGURES.index(figure)
@@ -93,6 +102,24 @@ class Entrant:
         return self.count[:, :, column].mean(axis=0), self.of[:, column].astype(float)
 
 
+def spread_of(figure: str, signed: Sequence[tuple[int, Entrant]], *, policy: bool) -> Spread:
+    """The spread of a sum of rates, each with its sign: of one contender's, or of the difference of two.
+
+    `policy`: with the thresholds chosen anew, where a policy chooses them.
+    """
+    column = FIGURES.index(figure)
+    first = signed[0][1]
+    units, on = int((first.of[:, column] > 0).sum()), first.validation
+    frozen = np.sum([sign * one.frozen[:, column] for sign, one in signed], axis=0)
+    of = max(int(first.of[:, column].sum()), 1)
+    staying = sampled(frozen, units, [one.count[:, :, column].sum(axis=1) / of for _, one in signed])
+    anew = [sign * one.anew[:, column] for sign, one in signed if one.anew is not None]
+    shifts = [sign * one.shift[:, column] for sign, one in signed if one.shift is not None]
+    if not (policy and anew):
+        return staying
+    return chosen_anew(staying, (frozen, np.sum(anew, axis=0)), np.sum(shifts, axis=0), len(on[0].units))
+
+
 def enter(contender: Contender, policy: Policy, draws: Draws) -> Entrant:
     """Choose the contender's thresholds and count what it misses, as it is and in every resample."""
     test = tuple(scored(run.test) for run in contender.runs)
@@ -100,14 +127,16 @@ def enter(contender: Contender, policy: Policy, draws: Draws) -> Entrant:
     vectors, statuses, why = _thresholds(policy, test, validation)
     of = opportunities(test[0])
     count = np.stack([tally(table, vector) for table, vector in zip(test, vectors, strict=True)])
-    below = weighted(draws.test, of)
-    frozen = ratio(np.stack([weighted(draws.test, one) for one in count]), below)
-    anew = None
+    *drawn, below = np.split(weighted(draws.test, np.concatenate([*count, of], axis=1)), len(count) + 1, axis=1)
+    frozen = ratio(np.stack(drawn), below)
+    anew = shifted = None
     if policy.kind != "score" and draws.validation is not None:
-        anew = np.stack([
-            _anew(policy, on, table, draws) for on, table in zip(validation, test, strict=True)
-        ])  # fmt: skip
+        chosen = [_chosen(policy, on, draws.validation) for on in validation]
+        count_again = per_class_counts.recount if policy.per_class else recount
+        anew = np.stack([count_again(table, s, draws.test) for table, s in zip(test, chosen, strict=True)])
         anew = over_seeds(ratio(anew, below), draws.of_seeds(contender.name))
+        shifted = np.stack([shift(table, used, s) for table, used, s in zip(test, vectors, chosen, strict=True)])
+        shifted = over_seeds(shifted, draws.of_seeds(contender.name))
     worst = next((s for s in ("not_measurable", "unreachable") if s in statuses), statuses[0])
     return Entrant(
         contender=contender,
@@ -122,6 +151,7 @@ def enter(contender: Contender, policy: Policy, draws: Draws) -> Entrant:
         of=of,
         frozen=over_seeds(frozen, draws.of_seeds(contender.name)),
         anew=anew,
+        shift=shifted,
         judged=tuple(
             judge(contender.name, run.seed, run.test, vector)
             for run, vector in zip(contender.runs, vectors, strict=True)
@@ -149,14 +179,12 @@ def _thresholds(
     return vectors, statuses, why
 
 
-def _anew(policy: Policy, on: Scored, test: Scored, draws: Draws) -> Floats:
-    """(B, 7) the resampled counts on test, at the threshold that each resample of validation chooses."""
-    if draws.validation is None:  # pragma: no cover - checked by the caller
-        raise ValueError("no validation was drawn")
+def _chosen(policy: Policy, on: Scored, weights: Column) -> Floats:
+    """(B,) or (B, K) the thresholds that each resample of validation chooses."""
     if policy.per_class:
-        return per_class_counts.recount(test, per_class.choose_near(policy, on, draws.validation), draws.test)
-    chosen = choose(policy, on, draws.validation)
+        return per_class.choose_near(policy, on, weights)
+    chosen = choose(policy, on, weights)
     if policy.kind in ("recall", "f1"):
         # A resample in which the aim can't be met comes as close to it as the scores allow.
         chosen = np.where(np.isfinite(chosen), chosen, on.evaluation.predictions.score.min(initial=np.inf))
-    return recount(test, chosen, draws.test)
+    return chosen

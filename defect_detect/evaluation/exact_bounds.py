@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from defect_detect.evaluation.comparison import Interval
+from defect_detect.evaluation.spread import LEVEL, Spread
 from defect_detect.tables import Floats
 
-LEVEL = 0.95
 
+def share_bound(count: Floats, of: Floats, spread: Spread | None = None) -> Interval:
+    """Clopper-Pearson for a clustered share: `count` of `of` per unit, with the effective sample size.
 
-def share_bound(count: Floats, of: Floats) -> Interval:
-    """Clopper-Pearson for a clustered share: `count` of `of` per unit, with the effective sample size."""
+    `spread`: of the share, where more than the units in hand make it vary; else it is seen from the units.
+    """
     from scipy import stats
 
     n = float(of.sum())
     share = float(count.sum()) / n
-    size = effective_size(count, of)
+    size = effective_size(count, of, spread)
     hits = share * size
     tail = (1 - LEVEL) / 2
     low = float(stats.beta.ppf(tail, hits, size - hits + 1)) if hits > 0 else 0.0
@@ -24,12 +24,12 @@ def share_bound(count: Floats, of: Floats) -> Interval:
     return Interval(low=low, high=high, method=f"exact, effective sample {size:.3g} of {n:g}")
 
 
-def mean_bound(count: Floats, of: Floats) -> Interval:
-    """Garwood's exact Poisson bound for a mean count per image, overdispersion counted in."""
+def mean_bound(count: Floats, of: Floats, spread: Spread | None = None) -> Interval:
+    """Garwood's exact Poisson bound for a mean count per image, overdispersion counted in; `spread` as above."""
     from scipy import stats
 
     n, total = float(of.sum()), float(count.sum())
-    size = n / _mean_design_effect(count, of)
+    size = n / _mean_design_effect(count, of, spread)
     seen = total / n * size
     tail = (1 - LEVEL) / 2
     low = float(stats.chi2.ppf(tail, 2 * seen)) / 2 if seen > 0 else 0.0
@@ -37,7 +37,7 @@ def mean_bound(count: Floats, of: Floats) -> Interval:
     return Interval(low=low / size, high=high / size, method=f"exact Poisson, effective sample {size:.3g} of {n:g}")
 
 
-def effective_size(count: Floats, of: Floats) -> float:
+def effective_size(count: Floats, of: Floats, spread: Spread | None = None) -> float:
     """How many independent defects the clustered ones are worth.
 
     The design effect compares the variance between units with that of independent defects. None or all counted, it
@@ -46,26 +46,38 @@ def effective_size(count: Floats, of: Floats) -> float:
     """
     from scipy import stats
 
-    inside = of > 0
-    y, m = count[inside], of[inside]
+    y, m, worst = _of_units(count, of)
     n, units = float(m.sum()), len(m)
     share = float(y.sum()) / n
-    worst = float((m**2).sum()) / n
-    if share in (0, 1) or units == 1:
+    if share in (0, 1) or (units == 1 and spread is None):
         return n / worst
-    variance = units / (units - 1) * float(((y - share * m) ** 2).sum()) / n**2
-    effect = float(np.clip(variance * n / (share * (1 - share)), 1, worst))
     half = (1 + LEVEL) / 2
-    paid = (stats.t.ppf(half, n - 1) / stats.t.ppf(half, units - 1)) ** 2
-    return max(n / effect * float(paid), 1.0)
+    if spread is None:
+        effect = min(_variance(y, m) * n / (share * (1 - share)), worst)
+        reach = float(stats.t.ppf(half, units - 1))
+    else:
+        effect, reach = spread.variance * n / (share * (1 - share)), spread.reach
+    paid = (float(stats.t.ppf(half, n - 1)) / reach) ** 2
+    return max(n / max(effect, 1.0) * paid, 1.0)
 
 
-def _mean_design_effect(count: Floats, of: Floats) -> float:
-    inside = of > 0
-    y, m = count[inside], of[inside]
-    n, units, mean = float(m.sum()), len(m), float(y.sum() / m.sum())
-    worst = float((m**2).sum()) / n
-    if mean == 0 or units == 1:
+def _mean_design_effect(count: Floats, of: Floats, spread: Spread | None) -> float:
+    y, m, worst = _of_units(count, of)
+    n, mean = float(m.sum()), float(y.sum() / m.sum())
+    if mean == 0 or (len(m) == 1 and spread is None):
         return worst
-    variance = units / (units - 1) * float(((y - mean * m) ** 2).sum()) / n**2
+    variance = _variance(y, m) if spread is None else spread.variance
     return max(variance * n / mean, 1.0)
+
+
+def _of_units(count: Floats, of: Floats) -> tuple[Floats, Floats, float]:
+    """Counts and sizes of the units that have any, and the design effect of units of one fate each."""
+    inside = of > 0
+    m = of[inside]
+    return count[inside], m, float((m**2).sum() / m.sum())
+
+
+def _variance(count: Floats, of: Floats) -> float:
+    """Of count / of, linearized, over units drawn at random."""
+    units, n = len(of), float(of.sum())
+    return units / (units - 1) * float(((count - count.sum() / n * of) ** 2).sum()) / n**2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,11 +29,12 @@ def _estimate(entrant: Entrant, name: str) -> Estimate:
     count, of = entrant.per_unit(name)
     rate = Rate(count=int(entrant.count[:, :, column].sum()), of=int(entrant.of[:, column].sum()) * entrant.seeds)
     bounded = name not in _MEANS
-    anew = entrant.anew
+    anew, drawn = entrant.anew, entrant.frozen[:, column]
+    frozen, policy = (entrant.spread(name, policy=chosen) for chosen in (False, True))
     return Estimate(
         rate=rate,
-        this_threshold=rate_interval(entrant.frozen[:, column], count, of, bounded=bounded),
-        this_policy=None if anew is None else rate_interval(anew[:, column], count, of, bounded=bounded),
+        this_threshold=rate_interval(drawn, count, of, bounded=bounded, spread=frozen),
+        this_policy=None if anew is None else rate_interval(anew[:, column], count, of, bounded=bounded, spread=policy),
     )
 
 
@@ -92,4 +94,5 @@ def _censored(entrant: Entrant, policy: Policy) -> bool:
 
 def tally_of(names: Sequence[str], values: Sequence[str]) -> dict[str, int]:
     """How often each of `names` occurs, in their order, zeros included."""
-    return {name: sum(value == name for value in values) for name in names}
+    counted = Counter(values)
+    return {name: counted[name] for name in names}

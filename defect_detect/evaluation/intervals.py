@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from defect_detect.evaluation.comparison import Interval
-from defect_detect.evaluation.exact_bounds import LEVEL, mean_bound, share_bound
+from defect_detect.evaluation.exact_bounds import mean_bound, share_bound
+from defect_detect.evaluation.spread import LEVEL, Spread, sampled
 from defect_detect.tables import Floats
 
 FEW_UNITS = 30
@@ -21,56 +22,83 @@ def percentile(values: Floats, units: int) -> Interval | None:
     return Interval(low=float(low), high=float(high), method=f"bootstrap over {units} units")
 
 
-def rate_interval(values: Floats, count: Floats, of: Floats, *, bounded: bool = True) -> Interval | None:
-    """The 95 % interval of a rate from its resampled `values` and its count and denominator per unit (U,).
+def rate_interval(
+    values: Floats, count: Floats, of: Floats, *, bounded: bool = True, spread: Spread | None = None
+) -> Interval | None:
+    """The 95 % interval of a rate from its resampled `values` (B,) and its count and denominator per unit (U,).
 
-    Zero or all counted, or under 30 units: an exact bound with the design effect (Korn & Graubard 1998), joined
-    with the bootstrap's interval, so that it is never [0, 0]. `bounded`: a share, at most 1; else a mean count.
+    A score interval (Wilson 1927) on as many independent defects as the rate's spread is worth, with Student's t in
+    place of the normal's 1.96 (Dean & Pagano 2015). `spread` is that of `values` where none is given. Zero or all
+    counted, or under 30 units: an exact bound with the design effect (Korn & Graubard 1998), never [0, 0]. `bounded`:
+    a share, at most 1; else a mean count.
+
+    >>> rng = np.random.default_rng(0)
+    >>> missed, defects = rng.binomial(3, 0.2, 200).astype(float), np.full(200, 3.0)
+    >>> drawn = np.array([rng.choice(missed, 200).sum() / 600 for _ in range(2000)])
+    >>> interval = rate_interval(drawn, missed, defects)
+    >>> round(interval.low, 2), round(interval.high, 2)
+    (0.18, 0.25)
     """
     units = int((of > 0).sum())
     if units == 0:
         return None
-    drawn = percentile(np.clip(values, 0, 1 if bounded else None), units)
     total, n = float(count.sum()), float(of.sum())
+    spread = spread or sampled(values, units)
     extreme = total == 0 or (bounded and total == n)
-    if drawn is not None and not extreme and units >= FEW_UNITS and drawn.low < drawn.high:
-        return drawn
-    exact = share_bound(count, of) if bounded else mean_bound(count, of)
-    if drawn is None or extreme:
-        # The resamples of a count of zero are all zero: they would only pretend to agree.
-        low, high = exact.low, exact.high
-        if drawn is not None:
-            low, high = min(low, drawn.low), max(high, drawn.high)
-        return Interval(low=low, high=high, method=exact.method)
+    if extreme or not spread.variance > 0:
+        return _exact(values, count, of, bounded=bounded)
+    if units < FEW_UNITS:
+        return (share_bound if bounded else mean_bound)(count, of, spread)
+    rate = total / n
+    worth = (rate * (1 - rate) if bounded else rate) / spread.variance
+    low, high = (wilson if bounded else score_of_mean)(rate, worth, spread.reach)
+    return Interval(low=low, high=high, method=f"score, effective sample {worth:.3g}, bootstrap over {units} units")
+
+
+def _exact(values: Floats, count: Floats, of: Floats, *, bounded: bool) -> Interval:
+    exact = (share_bound if bounded else mean_bound)(count, of)
+    drawn = percentile(np.clip(values, 0, 1 if bounded else None), 1)
+    if drawn is None:
+        return exact
+    # Resamples of a count of zero are zero, unless their thresholds differ: then they tell how far it may go.
     return Interval(low=min(exact.low, drawn.low), high=max(exact.high, drawn.high), method=exact.method)
 
 
-def difference_interval(drawn: Floats, a: Floats, b: Floats, of: Floats, *, bounded: bool) -> Interval | None:
-    """The bootstrap's interval, joined where it can't be trusted with a wider one.
+def wilson(rate: float, worth: float, reach: float) -> tuple[float, float]:
+    """Both ends of the score interval of a share seen on `worth` independent trials.
 
-    Under 30 units: Student's, on the units' own degrees of freedom. Counts of zero or all: made of the two exact
-    bounds by 'square and add' (Newcombe 1998), taking the two as independent.
+    >>> tuple(round(end, 4) for end in wilson(0.1, 50, 1.96))
+    (0.0435, 0.2136)
+    """
+    part = reach**2 / worth
+    middle = (rate + part / 2) / (1 + part)
+    half = np.sqrt(part * (rate * (1 - rate) + part / 4)) / (1 + part)
+    return max(float(middle - half), 0.0), min(float(middle + half), 1.0)
+
+
+def score_of_mean(rate: float, worth: float, reach: float) -> tuple[float, float]:
+    """Both ends of the score interval of a Poisson mean seen on `worth` independent pictures."""
+    part = reach**2 / worth
+    half = np.sqrt(part * (rate + part / 4))
+    return max(float(rate + part / 2 - half), 0.0), float(rate + part / 2 + half)
+
+
+def difference_interval(a: Floats, b: Floats, of: Floats, spread: Spread, *, bounded: bool) -> Interval | None:
+    """The 95 % interval of a - b from the counts of both per unit (U,), their denominator and the difference's spread.
+
+    Student's, on Satterthwaite's degrees of freedom. Counts of zero or all: joined with the interval made of the two
+    exact bounds by 'square and add' (Newcombe 1998), taking the two as independent.
     """
     units = int((of > 0).sum())
-    interval = percentile(drawn, units)
-    if interval is None:
+    if units == 0:
         return None
-    error = float(np.nanstd(drawn))
     value = float((a.sum() - b.sum()) / of.sum())
+    half = spread.reach * spread.error if spread.variance > 0 else 0.0
     extreme = any(one.sum() == 0 or (bounded and one.sum() == of.sum()) for one in (a, b))
-    if extreme or error == 0 or units == 1:
-        return _joined(interval, *_square_and_add(a, b, of, bounded=bounded), "exact bounds, square and add")
-    if units >= FEW_UNITS:
-        return interval
-    half = _student(units) * error
-    return _joined(interval, value - half, value + half, f"bootstrap and Student's t over {units} units")
-
-
-def _student(units: int) -> float:
-    from scipy import stats
-
-    # A resample of U units varies less than U units do, by (U - 1) / U.
-    return float(stats.t.ppf((1 + LEVEL) / 2, units - 1) * np.sqrt(units / (units - 1)))
+    if not extreme and half > 0:
+        return Interval(low=value - half, high=value + half, method=f"Student's t, bootstrap over {units} units")
+    low, high = _square_and_add(a, b, of, bounded=bounded)
+    return Interval(low=min(low, value - half), high=max(high, value + half), method="exact bounds, square and add")
 
 
 def _square_and_add(a: Floats, b: Floats, of: Floats, *, bounded: bool) -> tuple[float, float]:
@@ -80,7 +108,3 @@ def _square_and_add(a: Floats, b: Floats, of: Floats, *, bounded: bool) -> tuple
     low = rate_a - rate_b - np.hypot(rate_a - of_a.low, of_b.high - rate_b)
     high = rate_a - rate_b + np.hypot(of_a.high - rate_a, rate_b - of_b.low)
     return float(low), float(high)
-
-
-def _joined(interval: Interval, low: float, high: float, method: str) -> Interval:
-    return Interval(low=min(low, interval.low), high=max(high, interval.high), method=method)

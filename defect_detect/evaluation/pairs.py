@@ -10,12 +10,13 @@ import numpy as np
 
 from defect_detect.evaluation.agreement import mostly_missed
 from defect_detect.evaluation.comparison import Difference, Pair
-from defect_detect.evaluation.entrant import Draws, Entrant
+from defect_detect.evaluation.entrant import Draws, Entrant, spread_of
 from defect_detect.evaluation.froc_resampling import partial_area
 from defect_detect.evaluation.intervals import difference_interval, percentile
 from defect_detect.evaluation.localization import touched_iou
 from defect_detect.evaluation.missed import FIGURES
-from defect_detect.evaluation.resampling import over_seeds, ratio, weighted
+from defect_detect.evaluation.resampling import FEW_SEEDS, over_seeds, ratio, weighted
+from defect_detect.evaluation.spread import Spread
 from defect_detect.evaluation.statistics import ALPHA, holm, mcnemar, needed, sign_flip, smallest_detectable
 from defect_detect.tables import Floats
 
@@ -42,7 +43,7 @@ def _pair(a: Entrant, b: Entrant, draws: Draws, areas: dict[str, tuple[float, Fl
     fn_rate, fppi = (_difference(a, b, name, draws.seed, tested=name == endpoint) for name in ("fn_rate", "fppi"))
     (area_a, drawn_a), (area_b, drawn_b) = areas[a.name], areas[b.name]
     common, localization = _localization(a, b, draws)
-    error = float(np.nanstd(_drawn(a, b, "fn_rate")))
+    error = spread_of("fn_rate", [(1, a), (-1, b)], policy=True).error
     nothing = Difference(value=None, interval=None)
     return Pair(
         a=a.name,
@@ -101,22 +102,26 @@ def _difference(a: Entrant, b: Entrant, figure: str, seed: int, *, tested: bool)
     (count_a, of), (count_b, _) = a.per_unit(figure), b.per_unit(figure)
     # The budget that a verdict leans on is that of the thresholds in use, so its difference is held at them:
     # chosen anew, it would vary more, and a real excess would be shown less often.
-    drawn = _drawn(a, b, figure) if figure == "fn_rate" else _frozen(a, b, figure)
+    spread = spread_of(figure, [(1, a), (-1, b)], policy=tested)
     return Difference(
         value=value,
-        interval=difference_interval(drawn, count_a, count_b, of, bounded=figure == "fn_rate"),
-        p=sign_flip(count_a - count_b, seed=seed) if tested and value is not None else None,
+        interval=difference_interval(count_a, count_b, of, spread, bounded=figure == "fn_rate"),
+        p=_p(a, b, figure, spread, seed) if tested and value is not None else None,
     )
 
 
-def _drawn(a: Entrant, b: Entrant, figure: str) -> Floats:
+def _p(a: Entrant, b: Entrant, figure: str, spread: Spread, seed: int) -> float:
+    """Of no difference under the policy. Flips of units know nothing of seeds: where these are drawn, Student's."""
+    if a.seeds >= FEW_SEEDS or b.seeds >= FEW_SEEDS:
+        return spread.p(a.rate(figure) - b.rate(figure))
+    (count_a, of), (count_b, _) = a.per_unit(figure), b.per_unit(figure)
     column = FIGURES.index(figure)
-    return a.drawn[:, column] - b.drawn[:, column]
-
-
-def _frozen(a: Entrant, b: Entrant, figure: str) -> Floats:
-    column = FIGURES.index(figure)
-    return a.frozen[:, column] - b.frozen[:, column]
+    shift = None
+    if a.shift is not None and b.shift is not None:
+        moved = a.shift[:, column] - b.shift[:, column]
+        # Their chance, which the spread has taken off, goes off here too.
+        shift = moved * (spread.parts[-1].error / moved.std() if np.ptp(moved) > 0 else 0.0) * of.sum()
+    return sign_flip(count_a - count_b, seed=seed, shift=shift)
 
 
 def _partial(entrant: Entrant, draws: Draws, budget: float) -> tuple[float, Floats]:

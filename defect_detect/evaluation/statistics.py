@@ -16,15 +16,24 @@ POINTS = 0.05
 """The FN-rate difference of interest, for the sample size that would be needed."""
 
 
-def sign_flip(difference: Floats, *, seed: int = 0) -> float:
+def sign_flip(difference: Floats, *, seed: int = 0, shift: Floats | None = None) -> float:
     """Two-sided p that paired differences per unit (U,) are as likely one way as the other.
 
     The signs of the units' differences are flipped (exactly, when there are few; 9,999 random flips otherwise),
     and their studentized mean is compared with the one seen. Units without a difference say nothing.
+
+    `shift` (B,): by how much the sum of the differences changes with thresholds chosen on other validation units. Then
+    the question is whether the policy makes a difference, not these thresholds: to each flip comes one of the
+    shifts, about their mean and either way up.
+
+    >>> sign_flip(np.array([1.0, 1, 1, 1, 1, 1, 0, -1]))
+    0.125
     """
     from scipy import stats
 
     told = difference[difference != 0]
+    if shift is not None and np.ptp(shift) > 0:
+        return _drawn_shifts(told, shift - shift.mean(), np.random.default_rng(seed))
     if len(told) == 0:
         return 1.0
     if np.allclose(np.abs(told), np.abs(told[0]), rtol=1e-12):
@@ -37,17 +46,32 @@ def sign_flip(difference: Floats, *, seed: int = 0) -> float:
     return _drawn_flips(told, np.random.default_rng(seed))
 
 
+def _drawn_shifts(told: Floats, shift: Floats, rng: np.random.Generator) -> float:
+    """The p of 9,999 random flips, each with a random shift."""
+    size = np.sqrt((told**2).sum()) or 1.0
+    seen = abs(float(np.round(told.sum() / size, 12)))
+    also = rng.choice(shift, FLIPS) * (2.0 * rng.integers(0, 2, FLIPS) - 1) / size
+    as_far = int((np.round(np.abs(_flips(told, rng) / size + also), 12) >= seen).sum())
+    return (as_far + 1) / (FLIPS + 1)
+
+
 def _drawn_flips(told: Floats, rng: np.random.Generator) -> float:
     """The p of 9,999 random flips; scipy draws them too, but a thousand units take it seconds."""
-    seen = abs(float(_studentized(told)))
-    as_far = 0
-    step = max(_CELLS // len(told), 1)
+    # Flips leave the sum of squares as it is: what they are studentized by is the same for all.
+    size = np.sqrt((told**2).sum())
+    as_far = int((np.abs(np.round(_flips(told, rng) / size, 12)) >= abs(float(_studentized(told)))).sum())
+    return (as_far + 1) / (FLIPS + 1)
+
+
+def _flips(told: Floats, rng: np.random.Generator) -> Floats:
+    """(9999,) the sums of `told`, each one's sign up to chance."""
+    sums = np.zeros(FLIPS)
+    step = max(_CELLS // max(len(told), 1), 1)
     for start in range(0, FLIPS, step):
         rows = min(step, FLIPS - start)
         bits = np.unpackbits(np.frombuffer(rng.bytes(rows * -(-len(told) // 8)), np.uint8).reshape(rows, -1), axis=1)
-        flipped = (2.0 * bits[:, : len(told)] - 1) * told
-        as_far += int((np.abs(_studentized(flipped)) >= seen).sum())
-    return (as_far + 1) / (FLIPS + 1)
+        sums[start : start + rows] = 2.0 * (bits[:, : len(told)] @ told) - told.sum()
+    return sums
 
 
 def _studentized(sample: Floats, axis: int = -1) -> Floats:

@@ -1,0 +1,109 @@
+"""How far an estimate may lie from the truth: its variance, part by part, and the degrees of freedom behind it.
+
+The parts: which units are in test, which units were in validation (through the thresholds chosen on them), and which
+seeds were trained. Each was seen in a limited number of units or seeds, and the total gets the degrees of freedom
+that Satterthwaite (1946) gives such a sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from defect_detect.evaluation.resampling import FEW_SEEDS
+from defect_detect.tables import Floats
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A variance and the number of units or seeds, less one, that it was estimated from."""
+
+    variance: float
+    freedom: int
+
+    @property
+    def error(self) -> float:
+        """The standard error."""
+        return float(np.sqrt(self.variance))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """A sum of parts."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def variance(self) -> float:
+        """Of the estimate; NaN where it can't be told."""
+        return float(sum(part.variance for part in self.parts))
+
+    @property
+    def error(self) -> float:
+        """The standard error."""
+        return float(np.sqrt(self.variance))
+
+    @property
+    def freedom(self) -> float:
+        """Satterthwaite's degrees of freedom; infinite without variance."""
+        below = sum(part.variance**2 / part.freedom for part in self.parts if part.freedom > 0)
+        return self.variance**2 / below if below > 0 else float("inf")
+
+    @property
+    def reach(self) -> float:
+        """How many standard errors a 95 % interval goes to either side (Student)."""
+        from scipy import stats
+
+        return float(stats.t.ppf((1 + LEVEL) / 2, self.freedom))
+
+    def p(self, value: float) -> float:
+        """Two-sided p that the estimate `value` comes from a truth of 0 (Student); 1 where nothing varies."""
+        from scipy import stats
+
+        return float(2 * stats.t.sf(abs(value) / self.error, self.freedom)) if self.variance > 0 else 1.0
+
+
+def sampled(values: Floats, units: int, seeds: Sequence[Floats] = ()) -> Spread:
+    """The spread of `values` (B,) resampled over `units` units of test, thresholds staying.
+
+    `seeds`: the rates (S,) of each detector's trained models; from 3 on, `values` drew them too (`over_seeds`).
+
+    >>> rng = np.random.default_rng(0)
+    >>> spread = sampled(rng.normal(0.2, 0.03, 10_000), units=25)
+    >>> round(spread.error, 3), spread.freedom
+    (0.031, 24.0)
+    """
+    known = values[~np.isnan(values)]
+    if units < 2 or len(known) < max(len(values) / 2, 1):  # noqa: PLR2004 - one unit shows no variance
+        return Spread(parts=(Part(variance=float("nan"), freedom=0),))
+    # A resample of U units varies less than U units do, by (U - 1) / U.
+    total = float(known.var()) * units / (units - 1)
+    of_seeds = [
+        Part(variance=float(rates.var(ddof=1)) / len(rates), freedom=len(rates) - 1)
+        for rates in seeds
+        if len(rates) >= FEW_SEEDS
+    ]
+    left = max(total - sum(part.variance for part in of_seeds), 0.0)
+    return Spread(parts=(Part(variance=left, freedom=units - 1), *of_seeds))
+
+
+def chosen_anew(frozen: Spread, drawn: tuple[Floats, Floats], shift: Floats, on: int) -> Spread:
+    """`frozen`, and what choosing the threshold anew on `on` validation units adds to it.
+
+    `drawn`: (B,) resampled rates, thresholds staying, and the same with thresholds chosen anew. `shift` (B,): how much
+    the rate on test as it is changes by these thresholds, NaN where that isn't known. A change of threshold is seen
+    through the few defects of test that score in between, so `shift` varies too much by their chance; just that
+    chance shows again as what resampling test adds to the shift, and is taken off.
+    """
+    if np.isnan(frozen.variance):
+        return frozen
+    staying, anew = drawn
+    if np.isnan(shift).any():
+        more = float(np.nanvar(anew) - np.nanvar(staying))
+    else:
+        more = float(np.var(shift) - np.nanvar(anew - staying - shift))
+    return Spread(parts=(*frozen.parts, Part(variance=max(more, 0.0), freedom=max(on - 1, 1))))
