@@ -211,7 +211,9 @@ def test_everything_adds_up(made: Normalized) -> None:
         assert tally.kept == sum(len(getattr(data, kept)) for data in load(made))
     lines = (made.root / "repairs.jsonl").read_text().splitlines()
     assert len(lines) == len(made.repairs)
-    assert all({"where", "what", "before", "after", "action", "split"} == json.loads(line).keys() for line in lines)
+    assert all(
+        {"where", "what", "before", "after", "action", "split", "detail"} == json.loads(line).keys() for line in lines
+    )
 
 
 def test_quarantined_defects_are_counted_by_split(made: Normalized) -> None:

@@ -29,8 +29,8 @@ _LARGER = 1.01
 
 
 class _OutError(Exception):
-    def __init__(self, what: str, field: str, before: object) -> None:
-        self.what, self.field, self.before = what, field, before
+    def __init__(self, what: str, field: str, before: object, detail: str = "") -> None:
+        self.what, self.field, self.before, self.detail = what, field, before, detail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +65,8 @@ def draft(
         crowd = _flag(raw, "iscrowd", where, log)
         ignore = _flag(raw, "ignore", where, log)
     except _OutError as out:
-        # What was repaired on the way out changed nothing that is kept.
-        del log.repairs[before:]
-        log.quarantined(f"{where}{out.field}", out.what, out.before, split)
+        log.only_note(before)
+        log.quarantined(f"{where}{out.field}", out.what, out.before, split, detail=out.detail)
         return None
     source_id = key(raw.get("source_id" if own else "id"))
     return Draft(
@@ -103,7 +102,7 @@ def _region(
     try:
         region, repairs = parse(segmentation, *size, box=box)
     except MalformedError as error:
-        raise _OutError(f"malformed region: {error}", ".segmentation", segmentation) from None
+        raise _OutError(f"malformed region: {error.kind}", ".segmentation", segmentation, str(error)) from None
     for what in dict.fromkeys(repairs):
         log.repaired(f"{where}.segmentation", what, segmentation, "a region inside the picture")
     return region
@@ -151,6 +150,8 @@ def _complaint(raw: Mapping[str, Any], found: Span | None) -> str:
 
 def _apart(box: Span, around: Span) -> bool:
     """Whether the box and the region's own box can't mean the same defect."""
+    if max(abs(a - b) for a, b in zip(box, around, strict=True)) <= 1:
+        return False  # some exporters count the px between, others those covered
     # A region one px thin has a box without area; it agrees if it lies inside.
     padded = (around[0] - 0.5, around[1] - 0.5, around[2] + 0.5, around[3] + 0.5)
     return iou(box, around) < _AGREE and iou(box, padded) < _AGREE

@@ -106,14 +106,15 @@ class Made:
 
 
 def assemble(taken: Intake, classes: Classes, options: Options, *, name: str, log: Log) -> list[Made]:
-    """The splits of what is kept; what can't be split, leaks or is empty is refused."""
+    """The splits of what is kept; what can't be split, leaks or is empty is refused. Nothing after a refusal."""
+    if log.faults:
+        return []
     if not taken.kept or (taken.given_annotations and not taken.drafts):
-        if not log.faults:
-            counts = Counter(repair.what for repair in log.repairs if repair.action == "quarantined")
-            log.refused(
-                name, expected="images and defects that can be used", found="none left",
-                fix="Left out: " + "; ".join(f"{what} ({count})" for what, count in counts.most_common(5)),
-            )  # fmt: skip
+        counts = Counter(repair.what for repair in log.repairs if repair.action == "quarantined")
+        log.refused(
+            name, expected="images and defects that can be used", found="none left",
+            fix="Left out: " + "; ".join(f"{what} ({count})" for what, count in counts.most_common(5)),
+        )  # fmt: skip
         return []
     try:
         split = place(taken, seed=options.seed, log=log)

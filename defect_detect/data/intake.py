@@ -22,6 +22,8 @@ from defect_detect.data.spans import Span, numbers
 from defect_detect.tables import Polygons
 
 _DISAGREE = 0.3
+_FEW = 2
+"""Share of a file's boxes, and how many at least, that make a fault of theirs the file's."""
 
 
 @dataclass(slots=True)
@@ -68,7 +70,8 @@ def take(
         where = f"{entry.where}.file_name"
         if picture.broken:
             lost[entry.source][entry.id] = "picture unreadable"
-            log.quarantined(where, f"picture unreadable: {picture.broken}", entry.name, entry.split)
+            kind = picture.broken.partition(" (")[0]
+            log.quarantined(where, f"picture unreadable: {kind}", entry.name, entry.split, detail=picture.broken)
             continue
         taken.images.append((entry, picture))
         if picture.recoded:
@@ -167,7 +170,7 @@ def _drafts(
     """The sound annotations of one file; if boxes lie elsewhere than regions, in the order that explains it."""
     records, out = len(log.repairs), len(taken.out)
     sound, disagree, both = _draft_all(source, rows, taken=taken, doubtful=doubtful, reading=reading, log=log)
-    if disagree <= _DISAGREE * both or not disagree:
+    if disagree <= max(_FEW, _DISAGREE * both):
         return sound
     other = conventions.by_regions(_pairs(rows, taken))
     if other is not None and other is not PLAIN:

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import msgspec
 
+from defect_detect.data import decoding, pixels
 from defect_detect.data.decoding import Facts
-from defect_detect.data.pixels import DECODE_POLICY
 
-_SCHEMA = 1
 _TABLE = "CREATE TABLE IF NOT EXISTS pictures (path BLOB PRIMARY KEY, stamp TEXT, facts BLOB) WITHOUT ROWID"
 
 
@@ -89,7 +88,9 @@ def _file() -> Path | None:
     if given == "":
         return None
     home = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
-    policy = format(zlib.crc32(f"{DECODE_POLICY} {pillow} {_SCHEMA}".encode()), "x")
+    # Whatever changes in how pictures are looked at makes what was seen before void.
+    rules = b"".join(Path(each.__file__ or "").read_bytes() for each in (pixels, decoding))
+    policy = format(zlib.crc32(pillow.encode() + rules), "x")
     return Path(given or f"{home}/defect_detect") / f"pictures-{policy}.sqlite"
 
 

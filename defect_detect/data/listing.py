@@ -110,7 +110,9 @@ def collect(index: int, source: Source, folder: Folder, group: str | None, log: 
             log.merged(where, "image listed twice", entry.name, same_id.where)
         elif entry.missing:
             listing.lose(entry, entry.missing)
-            log.quarantined(f"{where}.file_name", entry.missing, raw["file_name"], source.split)
+            log.quarantined(f"{where}.file_name", entry.missing, raw["file_name"], source.split, detail=place.detail)
+            if entry.declared is None:
+                log.noted(where, "size missing", None)
         else:
             listing.entries.append(entry)
     for name in sorted(lists):

@@ -32,13 +32,14 @@ class Found:
 
     name     POSIX, relative to the picture folder
     what     the repair it took, or ``
-    missing  why there is no picture, or ``
+    missing  why there is no picture, or ``; `detail` on that
     outside  why the name must not be followed, or ``
     """
 
     name: str
     what: str = ""
     missing: str = ""
+    detail: str = ""
     outside: str = ""
 
 
@@ -78,15 +79,17 @@ class Folder:
     def _loosely(self, name: str, claimed: set[str]) -> Found:
         if self._index is None:
             self._index = _Index(self._real)
-        possible = [reading for reading, _ in readings(name)]
+        possible = list(dict(readings(name)))
         for search, what in self._index.searches():
             hits = {hit for reading in possible for hit in search(reading)} - claimed
             if len(hits) > 1:
                 shown = ", ".join(sorted(hits)[:3])
-                return Found(name=name, missing=f"picture missing: several files may be meant ({shown})")
+                return Found(name=name, missing="picture missing: several files may be meant", detail=shown)
             if hits:
                 return Found(name=hits.pop(), what=what)
-        return Found(name=name, missing="picture missing")
+        # Why it may be missing: the last thing that had to be undone.
+        undone = [what for _, what in readings(name) if what]
+        return Found(name=name, missing=f"picture missing: {undone[-1]}" if undone else "picture missing")
 
     def _is_file(self, name: str) -> bool:
         path = f"{self._real}/{name}"

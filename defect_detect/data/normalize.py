@@ -6,6 +6,7 @@ README.md beside this file lists what the result promises.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -22,15 +23,16 @@ from defect_detect.data.categories import collect as collect_classes
 from defect_detect.data.decoding import Facts
 from defect_detect.data.files import sync_folder, umask
 from defect_detect.data.intake import take
-from defect_detect.data.listing import Listing, collect, refuse_twins
+from defect_detect.data.listing import collect, refuse_twins
 from defect_detect.data.lookup import Folder, picture_folder
-from defect_detect.data.pictures import Picture, Progress
-from defect_detect.data.pixels import DECODE_POLICY, MAX_PIXELS
+from defect_detect.data.pictures import Progress
+from defect_detect.data.pixels import DECODE_POLICY
 from defect_detect.data.publish import publish
 from defect_detect.data.records import SCHEMA, DatasetFile
 from defect_detect.data.remarks import note_reused_ids, remark
 from defect_detect.data.repairs import Log, Repair
 from defect_detect.data.source import Source
+from defect_detect.data.stand_ins import absurd, stand_ins
 from defect_detect.errors import DatasetError, Fault
 
 __all__ = ["SEVERITIES", "Normalized", "normalize"]
@@ -95,7 +97,7 @@ def normalize(
     sources = [each for split, path in given if (each := sources_.read(split, path, log)) is not None]
     if not sources:
         log.check()
-    root = _picture_root(source, sources, images)
+    root = _picture_root(source, sources, images, log)
     folder = Folder(root)
     listings = [collect(index, each, folder, group, log) for index, each in enumerate(sources)]
     refuse_twins(listings, log)
@@ -103,13 +105,15 @@ def normalize(
     for each in sources:
         remark(each, log)
     note_reused_ids(sources, log)
+    for entry in absurd(entry for listing in listings for entry in (*listing.entries, *listing.missing)):
+        log.noted(entry.where, "declared size that no picture can have", entry.declared)
     asked.check_against(listings, classes, root, options, log)
     names = sorted({entry.name for listing in listings for entry in listing.entries})
     facts = pictures.examine(root, names, progress)
     measured = pictures.measured(names, facts)
     if log.faults:
         # Refused it is; what else is wrong shall be known now, not after the next try.
-        take(sources, listings, measured | _stand_ins(listings), classes, log)
+        take(sources, listings, measured | stand_ins(sources, listings), classes, log)
         log.check(strict=strict)
     stamp = _stamp(sources, names, facts, options)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -137,7 +141,7 @@ def normalize(
     return Normalized(root=out, content=content, repairs=tuple(log.repairs))
 
 
-def _picture_root(source: Path, sources: list[Source], images: Path | None) -> Path:
+def _picture_root(source: Path, sources: list[Source], images: Path | None, log: Log) -> Path:
     if images is not None:
         if not images.is_dir():
             raise DatasetError(Fault(where=str(images), expected="the folder of the pictures", found="no folder"))
@@ -149,17 +153,11 @@ def _picture_root(source: Path, sources: list[Source], images: Path | None) -> P
         for entry in each.data["images"]
         if isinstance(entry, dict) and isinstance(entry.get("file_name"), str)
     ]
-    return picture_folder(beside, names)
-
-
-def _stand_ins(listings: list[Listing]) -> dict[str, Picture]:
-    """Pictures of the declared size for those that are missing."""
-    return {
-        entry.name: Picture(file=entry.name, width=width, height=height, stored=(width, height))
-        for listing in listings
-        for entry in listing.missing
-        if entry.declared is not None and (width := entry.declared[0]) * (height := entry.declared[1]) <= MAX_PIXELS
-    }
+    found = picture_folder(beside, names)
+    if found != beside and not all(each.own for each in sources):
+        where = os.path.relpath(found, beside)
+        log.noted("images", "pictures lie in another folder than the file", where)
+    return found
 
 
 def _stamp(sources: list[Source], names: list[str], facts: list[Facts], options: Options) -> str:

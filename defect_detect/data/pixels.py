@@ -138,7 +138,7 @@ def _unlike(path: Path, picture: ImageFile, turned: int) -> list[str]:
         found.append("alpha")
     pages = getattr(picture, "n_frames", 1)
     if pages > 1:
-        found.append(f"{pages} pages")
+        found.append("several pages")
     if picture.format not in _AGREED:
         found.append(str(picture.format))
     elif path.suffix.lower() not in {suffix for suffixes in _AGREED.values() for suffix in suffixes}:

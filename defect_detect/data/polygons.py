@@ -37,17 +37,17 @@ def read(segmentation: list[Any], width: int, height: int, repairs: list[str]) -
         values = _ring(ring, repairs)
         points += len(values) // 2
         if points > MAX_POINTS:
-            raise MalformedError(f"a polygon of more than {MAX_POINTS:,} points")
+            raise MalformedError("a polygon of too many points", f"more than {MAX_POINTS:,}")
         if len(values) < _VALUES_OF_A_TRIANGLE:
             if len(segmentation) == 1:
-                raise MalformedError(f"a polygon of {len(values) // 2} points")
+                raise MalformedError("a polygon of fewer than 3 points", str(len(values) // 2))
             repairs.append("polygon part of fewer than 3 points left out")
             continue
         corners = _inside(values, width, height, repairs)
         if len(corners):
             outline += float(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum())
             if outline > longest:
-                raise MalformedError(f"a polygon whose outline is longer than {longest:,.0f} px")
+                raise MalformedError("a polygon with an endless outline", f"more than {longest:,.0f} px")
             rings.append(corners)
     if not rings:
         raise MalformedError("a polygon wholly outside the picture")
@@ -85,7 +85,7 @@ def _ring(ring: Any, repairs: list[str]) -> list[float]:
     if not isinstance(ring, list) or not all(map(is_number, ring)):
         raise MalformedError("a polygon that is not a list of numbers")
     if len(ring) % 2:
-        raise MalformedError(f"a polygon with an odd number of values ({len(ring)})")
+        raise MalformedError("a polygon with an odd number of values", str(len(ring)))
     # A whole number beyond the range of floats would raise here, not in the check for finiteness.
     return [float(value) if isinstance(value, float) or abs(value) < 2**53 else math.inf for value in ring]
 

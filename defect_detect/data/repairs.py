@@ -31,6 +31,8 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     `quarantined`: no answer is unique, so the item is left out. `noted`: kept as it is, but worth knowing."""
     split: str = ""
     """Where a quarantined item would have gone, when that is known."""
+    detail: str = ""
+    """What this one item adds to the rule."""
 
 
 @dataclass(slots=True)
@@ -48,11 +50,18 @@ class Log:
         """The item says again what the one at `into` says: nothing is lost by leaving it out."""
         self.repairs.append(Repair(where=where, what=what, before=_short(before), after=into, action="merged"))
 
-    def quarantined(self, where: str, what: str, before: object, split: str = "") -> None:
+    def quarantined(self, where: str, what: str, before: object, split: str = "", *, detail: str = "") -> None:
         """The item has no unique answer and is left out."""
         self.repairs.append(
-            Repair(where=where, what=what, before=_short(before), after=None, action="quarantined", split=split)
-        )
+            Repair(
+                where=where, what=what, before=_short(before), after=None, action="quarantined", split=split,
+                detail=_printable(detail),
+            )
+        )  # fmt: skip
+
+    def only_note(self, since: int) -> None:
+        """What was repaired from record `since` on belongs to an item that is left out: true, but undone."""
+        self.repairs[since:] = [msgspec.structs.replace(repair, action="noted") for repair in self.repairs[since:]]
 
     def noted(self, where: str, what: str, before: object) -> None:
         """Nothing was changed, but people should know."""
@@ -98,7 +107,10 @@ def _refusal(repair: Repair) -> Fault:
         "repaired": f"would become {repair.after!r}", "merged": f"would be left out for {repair.after}",
     }.get(repair.action, "would be left out")  # fmt: skip
     return Fault(
-        where=repair.where, expected="a clean file (strict)", found=f"{repair.what}: {repair.before!r}", fix=after
+        where=repair.where,
+        expected="a clean file (strict)",
+        found=f"{repair.what}: {repair.detail or repr(repair.before)}",
+        fix=after,
     )
 
 
@@ -107,9 +119,13 @@ def _short(value: object) -> object:
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, str) and len(value) <= _LONGEST:
-        return value.encode("utf-8", "backslashreplace").decode()
+        return _printable(value)
     text = value if isinstance(value, str) else repr(value)
     if isinstance(value, float) and text not in ("nan", "inf", "-inf"):
         return value
-    text = text.encode("utf-8", "backslashreplace").decode()
+    text = _printable(text)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -27,7 +27,11 @@ Span = tuple[float, float, float, float]
 
 
 class MalformedError(ValueError):
-    """A segmentation that is no region; says why."""
+    """A segmentation that is no region: what `kind` of fault it has, and more on this one in `detail`."""
+
+    def __init__(self, kind: str, detail: str = "") -> None:
+        self.kind = kind
+        super().__init__(f"{kind} ({detail})" if detail else kind)
 
 
 def decode_counts(counts: bytes) -> list[int]:
@@ -45,7 +49,7 @@ def decode_counts(counts: bytes) -> list[int]:
         value = shift = 0
         for _ in range(_MAX_CHARACTERS):
             if at == len(counts) or not _ASCII_START <= counts[at] < _ASCII_END:
-                raise MalformedError(f"compressed run lengths that break off at character {at}")
+                raise MalformedError("compressed run lengths that break off", f"at character {at}")
             digit = counts[at] - _ASCII_START
             value |= (digit & 0x1F) << shift
             shift += 5
@@ -55,7 +59,7 @@ def decode_counts(counts: bytes) -> list[int]:
                     value |= -1 << shift
                 break
         else:
-            raise MalformedError(f"a run length of more than {_MAX_CHARACTERS} characters")
+            raise MalformedError("a run length of too many characters", f"more than {_MAX_CHARACTERS}")
         runs.append(value + runs[-2] if len(runs) > 2 else value)  # noqa: PLR2004 - maskApi.c counts from 0
     return runs
 
@@ -90,14 +94,14 @@ def read(
     turned = _check_size(segmentation.get("size"), width, height, repairs)
     runs = _merged(_runs(segmentation.get("counts"), width, height, repairs))
     if sum(runs) != width * height:
-        raise MalformedError(f"run lengths over {sum(runs)} pixels of {width * height}")
+        raise MalformedError("run lengths that don't add up", f"{sum(runs)} pixels of {width * height}")
     if len(runs) < 2:  # noqa: PLR2004 - background and foreground
         if not empty:
             raise MalformedError("run lengths without a single pixel")
     elif box is not None and width > 1 and height > 1:
         runs = _upright(runs, width, height, box, repairs, turned=turned)
     elif turned:
-        raise MalformedError(f"run lengths over [{width}, {height}], the picture turned, and no box to tell how")
+        raise MalformedError("run lengths over the turned picture, and no box to tell how", f"[{width}, {height}]")
     return Rle(height=height, width=width, counts=encode_counts(runs))
 
 
@@ -113,14 +117,15 @@ def _check_size(size: Any, width: int, height: int, repairs: list[str]) -> bool:
         return False
     if sides == [width, height]:
         return True
-    raise MalformedError(f"run lengths over {str(size)[:60]}, but the picture is [{height}, {width}] (height, width)")
+    detail = f"[height, width] {str(size)[:60]}, but the picture is [{height}, {width}]"
+    raise MalformedError("run lengths over another size", detail)
 
 
 def _runs(counts: Any, width: int, height: int, repairs: list[str]) -> list[int]:
     most = min(MAX_RUNS, 2 * width * height + 2)
     if isinstance(counts, str):
         if len(counts) > _MAX_CHARACTERS * most:
-            raise MalformedError(f"compressed run lengths of {len(counts):,} characters")
+            raise MalformedError("compressed run lengths that are endless", f"{len(counts):,} characters")
         if _BYTES_LITERAL.fullmatch(counts):
             counts = _literal(counts)
             repairs.append("run lengths as Python writes bytes")
@@ -133,7 +138,7 @@ def _runs(counts: Any, width: int, height: int, repairs: list[str]) -> list[int]
     else:
         raise MalformedError("run lengths that are neither a string nor a list of whole numbers")
     if len(runs) > most:
-        raise MalformedError(f"{len(runs):,} run lengths for {width * height:,} pixels")
+        raise MalformedError("more run lengths than pixels", f"{len(runs):,} for {width * height:,}")
     if any(run < 0 for run in runs):
         raise MalformedError("a negative run length")
     return runs
@@ -183,7 +188,8 @@ def _upright(
         repairs.append("run lengths along rows")
         return _transposed(runs, width, height)
     if turned:
-        raise MalformedError(f"run lengths over [{width}, {height}], the picture turned, and the box doesn't tell how")
+        what = "run lengths over the turned picture, and a box that doesn't tell how"
+        raise MalformedError(what, f"[{width}, {height}]")
     return runs
 
 
