@@ -35,14 +35,17 @@ def test_every_further_quantity_stands_beside_the_figures():
 
 
 def test_costs_price_any_policy_when_they_are_given():
-    policy = dataclasses.replace(parse_policy("fppi<=0.1"), escape=50.0, overkill=1.0, prevalence=0.01)
+    priced = dataclasses.replace(parse_policy("fppi<=0.1"), escape=50.0, overkill=1.0, prevalence=0.01)
 
-    priced, _ = compare([contender("a", recall=0.9)], policy=policy, facts=FACTS, versions={}, resamples=50)
+    def detector(policy):
+        return compare([contender("a", recall=0.9)], policy=policy, facts=FACTS, versions={}, resamples=50)[
+            0
+        ].detectors[0]
 
-    detector = priced.detectors[0]
-    escape, overkill = detector.test.escape_rate.rate.value, detector.test.overkill_rate.rate.value
-    assert detector.expected_cost == pytest.approx(0.01 * escape * 50 + 0.99 * overkill)
-    assert compared(contender("a", recall=0.9))[0].detectors[0].expected_cost is None
+    got = detector(priced)
+    escape, overkill = got.test.escape_rate.rate.value, got.test.overkill_rate.rate.value
+    assert got.expected_cost == pytest.approx(0.01 * escape * 50 + 0.99 * overkill)
+    assert detector(parse_policy("fppi<=0.1")).expected_cost is None
 
 
 def test_without_an_operating_point_there_is_nothing_to_say_at_it():
