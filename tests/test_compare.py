@@ -10,8 +10,8 @@ from defect_detect.errors import ConfigError, DatasetError, NotComparable
 from defect_detect.evaluation import contract, verdict
 from defect_detect.evaluation.compare import compare
 from defect_detect.evaluation.comparison import Comparison, DatasetFacts, Difference, Estimate, Rate
-from defect_detect.evaluation.froc import froc
-from defect_detect.evaluation.froc_resampling import froc_score, partial_area
+from defect_detect.evaluation.froc import POINTS, froc
+from defect_detect.evaluation.froc_resampling import drawn_curve
 from defect_detect.evaluation.judged import Contender, Run
 from defect_detect.evaluation.ledger import rows
 from defect_detect.evaluation.matching import evaluate
@@ -445,12 +445,13 @@ def test_resampled_curves_with_all_weights_one_are_the_curve(seed):
     table, one = scored(evaluation), np.ones((2, 15), int)
     curve = froc(evaluation)
 
-    assert froc_score(table, one) == pytest.approx([curve.score] * 2)
+    recall = drawn_curve(table, np.array(POINTS), 1.0, one).recall
+    assert recall.mean(axis=1) == pytest.approx([curve.score] * 2)
     for budget in (0.05, 0.3, 20.0):
         fppi, recall = np.array(curve.curve.fppi), np.array(curve.curve.recall)
         grid = (np.arange(200_000) + 0.5) / 200_000 * budget
         expected = recall[np.searchsorted(fppi, grid, side="right") - 1].mean()
-        assert partial_area(table, budget, one) == pytest.approx([expected] * 2, abs=1e-4)
+        assert drawn_curve(table, np.zeros(0), budget, one).area == pytest.approx([expected] * 2, abs=1e-4)
 
 
 def test_words_for_what_is_not_known():

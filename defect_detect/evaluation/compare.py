@@ -23,7 +23,7 @@ from defect_detect.evaluation.comparison import (
 from defect_detect.evaluation.entrant import Draws, Entrant, enter
 from defect_detect.evaluation.expected_cost import expected_cost
 from defect_detect.evaluation.figures import figures, operating_point, tally_of
-from defect_detect.evaluation.froc_figures import froc_figures
+from defect_detect.evaluation.froc_figures import DrawnFroc, drawn_froc, froc_figures
 from defect_detect.evaluation.judged import Contender, Judged, Rule
 from defect_detect.evaluation.localization import localization
 from defect_detect.evaluation.lrp import lrp
@@ -74,13 +74,14 @@ def compare(
     draws = _draws(contenders, seed, resamples)
     entrants = [enter(contender, policy, draws) for contender in contenders]
     budget = _budget(policy, entrants)
+    curves = {entrant.name: drawn_froc(entrant, draws, budget) for entrant in entrants}
     field = {entrant.name: entrant.judged for entrant in entrants}
     misses = rank_misses(entrants)
-    detectors = [_detector(entrant, policy, draws, measure, link) for entrant in entrants]
+    detectors = [_detector(entrant, policy, draws, curves[entrant.name], measure, link) for entrant in entrants]
     by_name = {detector.name: detector for detector in detectors}
     found = [
         msgspec.structs.replace(pair, sentence=verdict.sentence(pair, by_name, policy))
-        for pair in pairs(entrants, draws, budget, "fppi" if policy.kind == "recall" else "fn_rate")
+        for pair in pairs(entrants, draws, curves, "fppi" if policy.kind == "recall" else "fn_rate")
     ]
     comparison = Comparison(
         verdict=verdict.verdict(detectors, found, policy, allowed),
@@ -143,7 +144,9 @@ def _budget(policy: Policy, entrants: Sequence[Entrant]) -> float:
     return float(np.clip(max(entrant.rate("fppi") for entrant in entrants), 1 / images, WIDEST_BUDGET))
 
 
-def _detector(entrant: Entrant, policy: Policy, draws: Draws, measure: str, link: str) -> Detector:
+def _detector(
+    entrant: Entrant, policy: Policy, draws: Draws, curve: DrawnFroc, measure: str, link: str
+) -> Detector:
     manifest = entrant.contender.runs[0].manifest
     seen = contract.unchecked([entrant.contender])
     truth = entrant.test[0].evaluation.truth
@@ -160,7 +163,7 @@ def _detector(entrant: Entrant, policy: Policy, draws: Draws, measure: str, link
         seeds=[run.seed for run in entrant.contender.runs],
         operating_point=operating_point(entrant, policy),
         test=told,
-        froc=froc_figures(entrant, draws),
+        froc=froc_figures(entrant, curve),
         box_ap=_ap(entrant, "box"),
         mask_ap=_ap(entrant, "mask") if masks else None,
         localization=localization(entrant.judged),

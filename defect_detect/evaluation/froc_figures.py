@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from defect_detect.evaluation.comparison import Curve, Froc, FrocBand, Interval
 from defect_detect.evaluation.descent import Descent, descent
 from defect_detect.evaluation.entrant import Draws, Entrant
 from defect_detect.evaluation.froc import POINTS, froc
-from defect_detect.evaluation.froc_resampling import recalls
+from defect_detect.evaluation.froc_resampling import drawn_curve
 from defect_detect.evaluation.intervals import rate_interval
 from defect_detect.evaluation.operating import most_within
 from defect_detect.evaluation.resampling import over_seeds
@@ -21,18 +22,43 @@ GRID: Floats = np.geomspace(0.01, 8, 33)
 """FPPI at which recall has an interval; those below one false alarm on all images are left out."""
 
 
-def froc_figures(entrant: Entrant, draws: Draws) -> Froc:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnFroc:
+    """A contender's curve in B resamples, the mean over its seeds.
+
+    fppi         (X,): the seven of the score, then those of GRID that are at least one false alarm on all images
+    recall       (B, X), at each FPPI
+    area, areas  mean recall over FPPI from 0 to the budget, as it is and (B,) resampled
+    """
+
+    fppi: Floats
+    recall: Floats
+    area: float
+    areas: Floats
+
+
+def drawn_froc(entrant: Entrant, draws: Draws, budget: float) -> DrawnFroc:
+    """Read the curve in every resample; `budget`: the FPPI up to which the area goes."""
+    images = entrant.test[0].units.images
+    fppi = np.concatenate([POINTS, GRID[GRID * images.sum() >= 1]])
+    nothing, one = np.zeros(0), np.ones((1, len(images)), np.uint8)
+    drawn = [drawn_curve(table, fppi, budget, draws.test) for table in entrant.test]
+    return DrawnFroc(
+        fppi=fppi,
+        recall=over_seeds(np.stack([each.recall for each in drawn]), draws.of_seeds(entrant.name)),
+        area=float(np.mean([drawn_curve(table, nothing, budget, one).area for table in entrant.test])),
+        areas=over_seeds(np.stack([each.area for each in drawn]), draws.of_seeds(entrant.name)),
+    )
+
+
+def froc_figures(entrant: Entrant, drawn: DrawnFroc) -> Froc:
     """The mean of the seeds' curves, with the score's interval and a band of pointwise 95 % intervals of recall."""
     curves = [froc(run.test) for run in entrant.contender.runs]
-    first, groups = curves[0], entrant.test[0].units
-    grid = GRID[GRID * groups.images.sum() >= 1]
-    points = np.concatenate([POINTS, grid])
-    drawn = np.stack([recalls(table, points, draws.test) for table in entrant.test])
-    miss = 1 - over_seeds(drawn, draws.of_seeds(entrant.name))
-    missed = np.mean([_missed(descent(table), groups, points) for table in entrant.test], axis=0)
-    of, score = groups.defects.astype(float), len(POINTS)
+    first, groups, score = curves[0], entrant.test[0].units, len(POINTS)
+    miss, of = 1 - drawn.recall, groups.defects.astype(float)
+    missed = np.mean([_missed(descent(table), groups, drawn.fppi) for table in entrant.test], axis=0)
     whole = rate_interval(miss[:, :score].mean(axis=1), missed[:score].mean(axis=0), of)
-    band = [rate_interval(miss[:, place], missed[place], of) for place in range(score, len(points))]
+    band = [rate_interval(miss[:, place], missed[place], of) for place in range(score, len(drawn.fppi))]
     return Froc(
         curve=_mean_curve([one.curve for one in curves]),
         recall_at={point: float(np.mean([one.recall_at[point] for one in curves])) for point in first.recall_at},
@@ -40,7 +66,7 @@ def froc_figures(entrant: Entrant, draws: Draws) -> Froc:
         score_interval=_turned(whole),
         lamr=float(np.mean([one.lamr for one in curves])),
         lamr_class_mean=float(np.mean([one.lamr_class_mean for one in curves])),
-        band=_band(grid, [_turned(one) for one in band]),
+        band=_band(drawn.fppi[score:], [_turned(one) for one in band]),
     )
 
 

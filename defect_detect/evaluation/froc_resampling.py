@@ -2,58 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from defect_detect.evaluation.descent import descent
-from defect_detect.evaluation.froc import POINTS
 from defect_detect.evaluation.missed import Scored
 from defect_detect.evaluation.operating import most_within
 from defect_detect.evaluation.parts import in_parts
+from defect_detect.evaluation.resampling import summing
 from defect_detect.evaluation.running import BLOCK, Running, counted
 from defect_detect.tables import Column, Floats, Ints
 
 _ROWS = 512
 
 
-def froc_score(table: Scored, weights: Column) -> Floats:
-    """(B,) mean recall at 1/8 ... 8 FPPI for each row of unit weights (B, U); NaN where no defect was drawn."""
-    result: Floats = recalls(table, np.array(POINTS), weights).mean(axis=1)
-    return result
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnCurve:
+    """The curve of B resamples; NaN where no defect was drawn.
 
-
-def recalls(table: Scored, fppi: Floats, weights: Column) -> Floats:
-    """(B, X) recall at each FPPI (X,) for each row of unit weights (B, U); NaN where no defect was drawn.
-
-    The recall of the lowest threshold whose FPPI is at most that, as `froc.recall_at` reads it.
+    recall  (B, X), of the lowest threshold whose FPPI is at most each of X, as `froc.recall_at` reads it
+    area    (B,), mean recall over FPPI from 0 to the budget
     """
-    events = descent(table)
+
+    recall: Floats
+    area: Floats
+
+
+def drawn_curve(table: Scored, fppi: Floats, budget: float, weights: Column) -> DrawnCurve:
+    """The recall at each FPPI (X,) and the area up to the budget, for each row of unit weights (B, U)."""
+    events, units = descent(table), table.units
     over = np.append(events.found.over(events.false.score), len(events.found))
+    sums = summing(weights, np.stack([units.images, units.defects], axis=1))
 
-    def at(part: Column, _: slice) -> Column:
-        images, defects = _drawn(table, part)
-        most = np.stack([most_within(float(point), images) for point in fppi])
-        false = Running(events.false.unit, part).within(most)
-        return Running(events.found.unit, part).of_first(over[false]) / defects
-
-    result: Floats = in_parts(at, weights).T
-    return result
-
-
-def partial_area(table: Scored, budget: float, weights: Column) -> Floats:
-    """(B,) mean recall over FPPI from 0 to `budget` for each row of unit weights; NaN where no defect was drawn."""
-    events = descent(table)
-    over = np.append(events.found.over(events.false.score), len(events.found))
-
-    def area(part: Column, _: slice) -> Column:
-        images, defects = _drawn(table, part)
+    def read(part: Column, _: slice) -> Column:
+        images, defects = sums(part)
+        images, defects = np.maximum(images, 1), np.where(defects > 0, defects, np.nan)
         false, found = Running(events.false.unit, part), Running(events.found.unit, part)
-        within = false.within(most_within(budget, images))
+        within = false.within(np.stack([most_within(point, images) for point in (*fppi.tolist(), budget)]))
+        recall = found.of_first(over[within]) / defects
+        last, at = within[-1], recall[-1]
         # Between two false alarms the curve is flat: the recall of all that score over the later one.
-        flat = (budget * images - false.of_first(within)) * found.of_first(over[within])
-        return (flat + _steps(events.false.unit, over, events.found.unit, within, part)) / images / defects / budget
+        steps = _steps(events.false.unit, over, events.found.unit, last, part) / defects
+        area = (steps + (budget * images - false.of_first(last)) * at) / images / budget
+        return np.concatenate([recall[:-1], area[None]])
 
-    result: Floats = in_parts(area, weights)
-    return result
+    result = in_parts(read, weights)
+    return DrawnCurve(recall=result[:-1].T, area=result[-1])
 
 
 def _steps(false: Ints, over: Ints, found: Ints, within: Ints, weights: Column) -> Ints:
@@ -69,11 +64,3 @@ def _steps(false: Ints, over: Ints, found: Ints, within: Ints, weights: Column) 
         total += (often * running[np.searchsorted(ends, over[rows])]).sum(axis=0)
         start, before = int(ends[-1]), running[-1]
     return total
-
-
-def _drawn(table: Scored, weights: Column) -> tuple[Ints, Floats]:
-    """(R,) pictures, at least 1, and defects, NaN where there is none."""
-    images = np.maximum(table.units.images @ weights.astype(np.int64), 1)
-    defects = (table.units.defects @ weights.astype(np.int64)).astype(float)
-    defects[defects == 0] = np.nan
-    return images, defects

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from defect_detect.errors import ConfigError, Fault, NotMeasurable, Unreachable
-from defect_detect.evaluation.best import lowest_best
-from defect_detect.evaluation.descent import Descent, Events, descent
+from defect_detect.evaluation.best import Value, lowest_best
+from defect_detect.evaluation.descent import Events, descent
 from defect_detect.evaluation.judged import Evaluation
 from defect_detect.evaluation.missed import Scored, scored
 from defect_detect.evaluation.parts import in_parts
+from defect_detect.evaluation.resampling import summing
 from defect_detect.evaluation.running import Running
-from defect_detect.evaluation.units import Units
 from defect_detect.tables import Column, Floats, Ints
 
 _BOUNDED = re.compile(r"(fppi<=|overkill<=|recall>=|score=)(\d*\.?\d+(?:[eE][-+]?\d+)?)")
@@ -49,7 +49,7 @@ class Policy:
 def parse_policy(
     text: str, costs: Mapping[str, float] | None = None, prevalence: float | None = None, *, per_class: bool = False
 ) -> Policy:
-    """The policy that `text` says; `costs` has the keys `escape` and `overkill`.
+    """The policy that `text` says; `costs` has the keys `escape` and `overkill`, and stays with whatever policy.
 
     `per_class`: each class has a threshold of its own.
 
@@ -60,6 +60,9 @@ def parse_policy(
         ConfigError: it says none, `cost` lacks costs or prevalence, or a fixed score is to be chosen by class.
     """
     found = _parsed(text, costs, prevalence)
+    if (costs or prevalence is not None) and found.kind != "cost":
+        priced = _cost_policy(costs or {}, prevalence)
+        found = replace(found, escape=priced.escape, overkill=priced.overkill, prevalence=priced.prevalence)
     if not per_class:
         return found
     if found.kind == "score":
@@ -85,16 +88,12 @@ def _parsed(text: str, costs: Mapping[str, float] | None, prevalence: float | No
 
 def _cost_policy(costs: Mapping[str, float], prevalence: float | None) -> Policy:
     faults: list[Fault | str] = [
-        Fault(where=f"policy cost: cost of an {name}", expected="a number over 0", found=repr(costs.get(name)))
+        Fault(where=f"cost of an {name}", expected="a number over 0", found=repr(costs.get(name)))
         for name in ("escape", "overkill")
         if not costs.get(name, 0) > 0
     ]
     if prevalence is None or not 0 < prevalence < 1:
-        faults.append(
-            Fault(
-                where="policy cost: prevalence of defective units", expected="between 0 and 1", found=repr(prevalence)
-            )
-        )
+        faults.append(Fault(where="prevalence of defective units", expected="between 0 and 1", found=repr(prevalence)))
     if faults or prevalence is None:
         raise ConfigError(*faults)
     return Policy(text="cost", kind="cost", escape=costs["escape"], overkill=costs["overkill"], prevalence=prevalence)
@@ -159,56 +158,59 @@ def choose(policy: Policy, table: Scored, weights: Column) -> Floats:
     scores = np.unique(table.evaluation.predictions.score)[::-1]
     if len(scores) == 0:
         return np.full(len(weights), np.inf)
-    events = descent(table)
+    events, units = descent(table), table.units
+    drawn = summing(weights, np.stack([units.images, units.defects, units.defective, units.defect_free], axis=1))
+    early = int(4 * policy.value * units.images.sum()) + 50
 
     def chosen(part: Column, _: slice) -> Column:
-        return _chosen(policy, table.units, events, scores, part)
+        # Where none was drawn none can be counted either, and any denominator will do.
+        images, defects, defective, free = np.maximum(drawn(part), 1).astype(np.int64)
+        if policy.kind == "fppi":
+            return _within(most_within(policy.value, images), events.false, scores, part, early)
+        if policy.kind == "overkill":
+            return _within(most_within(policy.value, free), events.rejected, scores, part, len(events.rejected))
+        if policy.kind == "recall":
+            return _reaching(policy.value, events.found, defects, scores, part)
+        if policy.kind == "f1":
+            return lowest_best(_f1(defects), events.found, events.false, scores, part)
+        return lowest_best(_saved(policy, defective, free), events.alarmed, events.rejected, scores, part)
 
     result: Floats = in_parts(chosen, weights)
     return result
 
 
-def _chosen(policy: Policy, units: Units, events: Descent, scores: Floats, weights: Column) -> Floats:
-    """(R,) thresholds for weights (U, R), among the descending `scores`."""
-    if policy.kind == "fppi":
-        most = most_within(policy.value, _of(weights, units.images))
-        # A budget is spent by the first false alarms: those after four times as many seldom matter.
-        early = events.false.first(int(4 * policy.value * units.images.sum()) + 50)
-        met = Running(early.unit, weights).within(most)
-        if len(early) < len(events.false) and (met == len(early)).any():
-            early = events.false
-            met = Running(early.unit, weights).within(most)
-        return _lowest_over(scores, early, met)
-    if policy.kind == "overkill":
-        most = most_within(policy.value, _of(weights, units.defect_free))
-        return _lowest_over(scores, events.rejected, Running(events.rejected.unit, weights).within(most))
-    if policy.kind == "recall":
-        short = least_reaching(policy.value, _of(weights, units.defects)) - 1
-        first = Running(events.found.unit, weights).within(short)
-        reached = np.append(events.found.score, np.inf)[first]
-        return np.where(short < 0, scores[0], reached)
-    if policy.kind == "f1":
-        defects = _of(weights, units.defects)
+def _within(most: Ints, events: Events, scores: Floats, weights: Column, early: int) -> Floats:
+    """(R,) the lowest of `scores` with at most so many events; a budget is mostly spent by the `early` ones."""
+    some = events.first(early)
+    happened = Running(some.unit, weights).within(most)
+    if len(some) < len(events) and (happened == len(some)).any():
+        return _within(most, events, scores, weights, len(events))
+    over = np.append(np.searchsorted(-scores, -some.score, side="left"), len(scores))
+    lowest: Floats = np.append(np.inf, scores)[over[happened]]
+    return lowest
 
-        def f1(hits: Ints, false: Ints, of: Ints) -> Floats:
-            result: Floats = 2 * hits / np.maximum(hits + false + defects[of], 1)
-            return np.where(hits > 0, result, -np.inf)
 
-        return lowest_best(f1, events.found, events.false, scores, weights)
-    defective, free = _of(weights, units.defective), _of(weights, units.defect_free)
+def _reaching(share: float, events: Events, of: Ints, scores: Floats, weights: Column) -> Floats:
+    """(R,) the highest of `scores` with at least that share of events; inf where they are too few."""
+    short = least_reaching(share, of) - 1
+    first = Running(events.unit, weights).within(short)
+    return np.where(short < 0, scores[0], np.append(events.score, np.inf)[first])
 
-    def gain(alarmed: Ints, rejected: Ints, of: Ints) -> Floats:
+
+def _f1(defects: Ints) -> Value:
+    def value(hits: Ints, false: Ints, of: Ints) -> Floats:
+        return np.where(hits > 0, 2 * hits / np.maximum(hits + false + defects[of], 1), -np.inf)
+
+    return value
+
+
+def _saved(policy: Policy, defective: Ints, free: Ints) -> Value:
+    def value(alarmed: Ints, rejected: Ints, of: Ints) -> Floats:
         escape, overkill = 1 - alarmed / defective[of], rejected / free[of]
         cost = policy.prevalence * escape * policy.escape + (1 - policy.prevalence) * overkill * policy.overkill
         return np.asarray(-cost)
 
-    return lowest_best(gain, events.alarmed, events.rejected, scores, weights)
-
-
-def _of(weights: Column, per_unit: Column) -> Ints:
-    """(R,) how many were drawn, at least 1: where none was, none can be counted either."""
-    drawn: Ints = np.maximum(per_unit.astype(np.int64) @ weights.astype(np.int64), 1)
-    return drawn
+    return value
 
 
 def most_within(share: float, of: Ints) -> Ints:
@@ -225,10 +227,3 @@ def least_reaching(share: float, of: Ints) -> Ints:
     count -= (count - 1) / of >= share
     count += count / of < share
     return count
-
-
-def _lowest_over(scores: Floats, events: Events, happened: Ints) -> Floats:
-    """The lowest score at which no more than the first events have happened; inf where there is none."""
-    over = np.append(np.searchsorted(-scores, -events.score, side="left"), len(scores))
-    lowest: Floats = np.append(np.inf, scores)[over[happened]]
-    return lowest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import msgspec
@@ -11,23 +11,22 @@ import numpy as np
 from defect_detect.evaluation.agreement import mostly_missed
 from defect_detect.evaluation.comparison import Difference, Pair
 from defect_detect.evaluation.entrant import Draws, Entrant, spread_of
-from defect_detect.evaluation.froc_resampling import partial_area
+from defect_detect.evaluation.froc_figures import DrawnFroc
 from defect_detect.evaluation.intervals import difference_interval, percentile
 from defect_detect.evaluation.localization import touched_iou
 from defect_detect.evaluation.missed import FIGURES
-from defect_detect.evaluation.resampling import FEW_SEEDS, over_seeds, ratio, weighted
+from defect_detect.evaluation.resampling import FEW_SEEDS, ratio, weighted
 from defect_detect.evaluation.spread import Spread
 from defect_detect.evaluation.statistics import ALPHA, holm, mcnemar, needed, sign_flip, smallest_detectable
-from defect_detect.tables import Floats
 
 
-def pairs(entrants: Sequence[Entrant], draws: Draws, budget: float, endpoint: str) -> list[Pair]:
+def pairs(entrants: Sequence[Entrant], draws: Draws, drawn: Mapping[str, DrawnFroc], endpoint: str) -> list[Pair]:
     """Every pair, in the order of the entrants; p adjusted by Holm over those that can get a verdict.
 
-    `endpoint` is the figure that is tested: `fn_rate`, or `fppi` where the policy fixes the recall.
+    `drawn` holds their resampled curves by name, with the area up to the budget. `endpoint` is the figure that is
+    tested: `fn_rate`, or `fppi` where the policy fixes the recall.
     """
-    areas = {entrant.name: _partial(entrant, draws, budget) for entrant in entrants}
-    found = [_pair(a, b, draws, areas, endpoint) for a, b in combinations(entrants, 2)]
+    found = [_pair(a, b, draws, drawn, endpoint) for a, b in combinations(entrants, 2)]
     tested = [getattr(pair, endpoint) for pair in found]
     adjusted = holm([
         None if pair.outcome == "no_verdict" else told.p for pair, told in zip(found, tested, strict=True)
@@ -35,13 +34,14 @@ def pairs(entrants: Sequence[Entrant], draws: Draws, budget: float, endpoint: st
     return [_decided(pair, endpoint, p) for pair, p in zip(found, adjusted, strict=True)]
 
 
-def _pair(a: Entrant, b: Entrant, draws: Draws, areas: dict[str, tuple[float, Floats]], endpoint: str) -> Pair:
+def _pair(a: Entrant, b: Entrant, draws: Draws, drawn: Mapping[str, DrawnFroc], endpoint: str) -> Pair:
     missed_a, missed_b = mostly_missed(a.judged), mostly_missed(b.judged)
     only_a, only_b = int((~missed_a & missed_b).sum()), int((missed_a & ~missed_b).sum())
     measured = a.measured and b.measured
     verdict = measured and not (a.under_trained or b.under_trained)
     fn_rate, fppi = (_difference(a, b, name, draws.seed, tested=name == endpoint) for name in ("fn_rate", "fppi"))
-    (area_a, drawn_a), (area_b, drawn_b) = areas[a.name], areas[b.name]
+    of_a, of_b = drawn[a.name], drawn[b.name]
+    area = Difference(value=_known(of_a.area - of_b.area), interval=percentile(of_a.areas - of_b.areas, _units(a)))
     common, localization = _localization(a, b, draws)
     error = spread_of("fn_rate", [(1, a), (-1, b)], policy=True).error
     nothing = Difference(value=None, interval=None)
@@ -51,7 +51,7 @@ def _pair(a: Entrant, b: Entrant, draws: Draws, areas: dict[str, tuple[float, Fl
         fn_rate=fn_rate if measured else nothing,
         mcnemar_p=mcnemar(only_b, only_a) if measured else None,
         fppi=fppi if measured else nothing,
-        partial_froc=Difference(value=_known(area_a - area_b), interval=percentile(drawn_a - drawn_b, _units(a))),
+        partial_froc=area,
         matched_budget=False,
         outcome="indistinguishable" if verdict else "no_verdict",
         both_found=int((~missed_a & ~missed_b).sum()),
@@ -124,14 +124,6 @@ def _p(a: Entrant, b: Entrant, figure: str, spread: Spread, seed: int) -> float:
     return sign_flip(count_a - count_b, seed=seed, shift=shift)
 
 
-def _partial(entrant: Entrant, draws: Draws, budget: float) -> tuple[float, Floats]:
-    """Mean recall over FPPI up to the budget, as it is and (B,) resampled."""
-    one = np.ones((1, draws.test.shape[1]), np.int64)
-    value = float(np.mean([partial_area(table, budget, one)[0] for table in entrant.test]))
-    drawn = np.stack([partial_area(table, budget, draws.test) for table in entrant.test])
-    return value, over_seeds(drawn, draws.of_seeds(entrant.name))
-
-
 def _localization(a: Entrant, b: Entrant, draws: Draws) -> tuple[int, Difference]:
     """How many defects both found at IoU 0.1, and the IoU of a less that of b on them."""
     difference = touched_iou(a.judged) - touched_iou(b.judged)
@@ -142,7 +134,7 @@ def _localization(a: Entrant, b: Entrant, draws: Draws) -> tuple[int, Difference
     unit = groups.of_image[truth.defects.image[rows]]
     total = np.bincount(unit, weights=difference[rows], minlength=len(groups)).astype(float)
     of = np.bincount(unit, minlength=len(groups)).astype(float)
-    drawn = ratio(weighted(draws.test, total), weighted(draws.test, of))
+    drawn = ratio(*weighted(draws.test, np.stack([total, of], axis=1)).T)
     return len(rows), Difference(
         value=float(difference[rows].mean()),
         interval=percentile(drawn, int((of > 0).sum())),

@@ -7,6 +7,8 @@ few units and many resamples.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from defect_detect.evaluation.parts import in_parts, parts, side_by_side
@@ -37,20 +39,28 @@ def draw(rng: np.random.Generator, units: int, resamples: int) -> Column:
 
 def weighted(weights: Column, per_unit: Column) -> Floats:
     """(B, ...) the sum of `per_unit` (U, ...) in each resample of `weights` (B, U)."""
-    table = per_unit.reshape(len(per_unit), int(np.prod(per_unit.shape[1:]))).astype(float)
-    most = np.abs(table).sum(axis=0).max(initial=0) * weights.max(initial=0)
-    # Counts are whole: their sums are the same in single precision, which is twice as fast.
+    sums = summing(weights, per_unit.reshape(len(per_unit), int(np.prod(per_unit.shape[1:]))))
+    result: Floats = in_parts(lambda part, _: sums(part), weights).T
+    return result.reshape(len(weights), *per_unit.shape[1:])
+
+
+def summing(weights: Column, per_unit: Column) -> Callable[[Column], Floats]:
+    """What adds `per_unit` (U, C) up over a part (U, R) of the `weights` (B, U) as `in_parts` gives it, to (C, R).
+
+    Counts are whole, so their sums are the same in single precision, which is twice as fast.
+    """
+    table = per_unit.astype(float)
+    most = np.abs(table).sum(axis=0).max(initial=0) * int(weights.max(initial=0))
     kind = np.float32 if most < _EXACT and (table == np.rint(table)).all() else np.float64
     columns = np.ascontiguousarray(table.T, dtype=kind)
 
-    def sums(part: Column, _: slice) -> Column:
+    def sums(part: Column) -> Floats:
         total = np.zeros((len(columns), part.shape[1]), kind)
         for start in range(0, len(part), _TILE):
             total += columns[:, start : start + _TILE] @ part[start : start + _TILE].astype(kind)
-        return total
+        return total.astype(np.float64)
 
-    result: Floats = in_parts(sums, weights).T.astype(float)
-    return result.reshape(len(weights), *per_unit.shape[1:])
+    return sums
 
 
 def ratio(count: Floats, of: Floats) -> Floats:

@@ -7,6 +7,7 @@ escape and overkill rate by attributes of pictures whose units lie wholly in one
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,49 +22,60 @@ from defect_detect.evaluation.units import Units
 from defect_detect.tables import Bools, Column, Floats, Ints
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """One rate that is asked for: by seed the units of its events, the units of all, and whether it is a share."""
+
+    counted: Sequence[Column]
+    among: Column
+    bounded: bool = True
+
+
 def sliced(entrant: Entrant, draws: Draws, edges: Sequence[float] = ()) -> list[Slice]:
     """Every part's figures at the operating point; intervals at this threshold. `edges`: of the size bins."""
     if not entrant.measured:
         return []
     truth, groups = entrant.test[0].evaluation.truth, entrant.test[0].units
-    found = list(parts(truth, edges))
-    if not found:
-        return []
-    unit = groups.of_image[truth.defects.image]
-    fn_rates = _estimates(
-        entrant, draws, groups,
-        [[unit[part.defects & ~one.found] for part in found] for one in entrant.judged],
-        [unit[part.defects] for part in found],
-    )  # fmt: skip
+    unit, found = groups.of_image[truth.defects.image], list(parts(truth, edges))
     alarmed = [_alarmed(one, groups) for one in entrant.judged]
+    false = [false_alarms(one) for one in entrant.judged]
+    asked = [
+        (
+            _Asked(counted=[unit[part.defects & ~one.found] for one in entrant.judged], among=unit[part.defects]),
+            _fppi(entrant, false, part),
+            _unit_rate(groups, part, [~one for one in alarmed], groups.defective),
+            _unit_rate(groups, part, alarmed, groups.defect_free),
+        )
+        for part in found
+    ]
+    told = iter(_estimates(entrant, draws, groups, [one for row in asked for one in row if one is not None]))
+    figures = [[None if one is None else next(told) for one in row] for row in asked]
     return [
         Slice(
-            by=part.by,
-            value=part.value,
-            fn_rate=fn_rate,
-            fppi=_fppi(entrant, draws, groups, part),
-            escape_rate=_unit_rate(entrant, draws, part, [~one for one in alarmed], groups.defective),
-            overkill_rate=_unit_rate(entrant, draws, part, alarmed, groups.defect_free),
+            by=part.by, value=part.value, fn_rate=fn_rate, fppi=fppi, escape_rate=escape_rate,
+            overkill_rate=overkill_rate,
         )
-        for part, fn_rate in zip(found, fn_rates, strict=True)
-    ]
+        for part, (fn_rate, fppi, escape_rate, overkill_rate) in zip(found, figures, strict=True)
+        if fn_rate is not None
+    ]  # fmt: skip
 
 
-def _fppi(entrant: Entrant, draws: Draws, groups: Units, part: Part) -> Estimate | None:
+def _fppi(entrant: Entrant, false: Sequence[Ints], part: Part) -> _Asked | None:
+    """`false`: rows of the false alarms, by seed."""
+    groups = entrant.test[0].units
     if part.label is None and part.images is None:
         return None
     counted = []
-    for one in entrant.judged:
-        said, rows = one.evaluation.predictions, false_alarms(one)
+    for one, rows in zip(entrant.judged, false, strict=True):
+        said = one.evaluation.predictions
         inside = said.label[rows] == part.label if part.images is None else part.images[said.image[rows]]
-        counted.append([groups.of_image[said.image[rows[inside]]]])
+        counted.append(groups.of_image[said.image[rows[inside]]])
     pictures = groups.of_image if part.images is None else groups.of_image[part.images]
-    return _estimates(entrant, draws, groups, counted, [pictures], bounded=False)[0]
+    return _Asked(counted=counted, among=pictures, bounded=False)
 
 
-def _unit_rate(entrant: Entrant, draws: Draws, part: Part, counted: Sequence[Bools], among: Bools) -> Estimate | None:
+def _unit_rate(groups: Units, part: Part, counted: Sequence[Bools], among: Bools) -> _Asked | None:
     """`counted` units of those `among` whose pictures all lie in the part; None where a unit lies in several."""
-    groups = entrant.test[0].units
     if part.images is None:
         return None
     inside = np.bincount(groups.of_image[part.images], minlength=len(groups))
@@ -71,9 +83,7 @@ def _unit_rate(entrant: Entrant, draws: Draws, part: Part, counted: Sequence[Boo
     if (whole != (inside > 0)).any():
         return None
     of = among & whole
-    return _estimates(
-        entrant, draws, groups, [[np.flatnonzero(of & one)] for one in counted], [np.flatnonzero(of)]
-    )[0]  # fmt: skip
+    return _Asked(counted=[np.flatnonzero(of & one) for one in counted], among=np.flatnonzero(of))
 
 
 def _alarmed(one: Judged, groups: Units) -> Bools:
@@ -83,24 +93,25 @@ def _alarmed(one: Judged, groups: Units) -> Bools:
     return alarmed
 
 
-def _estimates(
-    entrant: Entrant, draws: Draws, groups: Units, counted: Sequence[Sequence[Ints]], among: Sequence[Ints],
-    *, bounded: bool = True,
-) -> list[Estimate]:  # fmt: skip
-    """One estimate for each of P parts: `counted` are the units of the events, by seed and part, `among` of all."""
-    count = np.stack([_per_unit(one, groups) for one in counted])
-    of = _per_unit(among, groups)
-    drawn = ratio(np.stack([weighted(draws.test, one) for one in count]), weighted(draws.test, of))
-    values, mean = over_seeds(drawn, draws.of_seeds(entrant.name)), count.mean(axis=0)
+def _estimates(entrant: Entrant, draws: Draws, groups: Units, asked: Sequence[_Asked]) -> list[Estimate]:
+    """One estimate for each rate; all are added up in one pass over the resamples."""
+    if not asked:
+        return []
+    count = np.stack([_per_unit([one.counted[seed] for one in asked], groups) for seed in range(entrant.seeds)])
+    of = _per_unit([one.among for one in asked], groups)
+    columns = weighted(draws.test, np.concatenate([*count, of], axis=1))
+    *drawn, below = np.split(columns, entrant.seeds + 1, axis=1)
+    values = over_seeds(ratio(np.stack(drawn), below), draws.of_seeds(entrant.name))
+    mean = count.mean(axis=0)
     return [
         Estimate(
             rate=Rate(count=int(count[:, :, i].sum()), of=int(of[:, i].sum()) * entrant.seeds),
-            this_threshold=rate_interval(values[:, i], mean[:, i], of[:, i], bounded=bounded),
+            this_threshold=rate_interval(values[:, i], mean[:, i], of[:, i], bounded=one.bounded),
         )
-        for i in range(of.shape[1])
+        for i, one in enumerate(asked)
     ]
 
 
 def _per_unit(units: Sequence[Column], groups: Units) -> Floats:
-    """(U, P) how many of each part's events lie in each unit."""
+    """(U, P) how many of each rate's events lie in each unit."""
     return np.stack([np.bincount(one, minlength=len(groups)) for one in units], axis=1).astype(float)
