@@ -1,10 +1,10 @@
 """A population of parts of which every true figure is known, and samples of it as the evaluator's tables.
 
-A part (unit) shows up to some pictures and, unless it is defect-free, one or more defects. Detector j gives defect d of
-unit u the latent score mu_j + unit_u + defect_d + unit_ju + noise: normal, with variances that add to 1. Shared terms make
-detectors miss the same defects; unit terms make the misses of a part alike (overdispersed). False alarms are Poisson with
-a gamma rate by unit, shared by the detectors, and normal latent scores. A detector's score is a rising function of
-the latent one, another for each detector.
+A part (unit) shows up to some pictures and, unless it is defect-free, one or more defects. Detector j gives defect d
+of unit u the latent score mu_j + unit_u + defect_d + unit_ju + noise: normal, with variances that add to 1. Shared
+terms make detectors miss the same defects; unit terms make the misses of a part alike (overdispersed). False alarms
+are Poisson with a gamma rate by unit, shared by the detectors, and normal latent scores. A detector's score is a
+rising function of the latent one, another for each detector, and 0.5 where its FPPI is the budget.
 
 So FN rate and FPPI at a threshold are known by formula, hence the policy's threshold in the population too; escape and
 overkill are those of a hundred thousand drawn parts.
@@ -38,7 +38,7 @@ class Machine:
     """A detector. `fn_rate`: at the threshold where its FPPI is `budget`; `alarms`: false alarms an image, all scores.
 
     alike, own  share of the latent variance that belongs to the unit: common to all detectors, and its own
-    scale       scores are the logistic of `scale` times the latent ones
+    scale       scores are the logistic of `scale` times how far the latent ones lie over that threshold
     """
 
     fn_rate: float
@@ -81,9 +81,10 @@ class Sample:
     alarm_latent: tuple[Floats, ...]
 
 
-def limit(machine: Machine, budget: float) -> float:
-    """The latent threshold at which the machine raises `budget` false alarms per image."""
-    return float(stats.norm.isf(budget / machine.alarms))
+@cache
+def limit(machine: Machine) -> float:
+    """The latent threshold at which the machine's false alarms per image are its budget."""
+    return float(stats.norm.isf(machine.budget / machine.alarms))
 
 
 def _missed(population: Population, machine: Machine, mean: float, threshold: float) -> float:
@@ -98,7 +99,7 @@ def _missed(population: Population, machine: Machine, mean: float, threshold: fl
 @cache
 def mean_of(population: Population, machine: Machine) -> float:
     """The latent mean that gives the machine its FN rate."""
-    at = limit(machine, machine.budget)
+    at = limit(machine)
 
     def surplus(mean: float) -> float:
         return _missed(population, machine, mean, at) - machine.fn_rate
@@ -121,12 +122,12 @@ def fppi(machine: Machine, score: float) -> float:
 
 def score_of(machine: Machine, latent: Floats | float) -> Floats:
     """The machine's scores."""
-    return np.asarray(special.expit(machine.scale * np.asarray(latent, float)))
+    return np.asarray(special.expit(machine.scale * (np.asarray(latent, float) - limit(machine))))
 
 
 def latent_of(machine: Machine, score: float) -> float:
     """The latent score behind a score."""
-    return float(special.logit(score)) / machine.scale
+    return float(special.logit(score)) / machine.scale + limit(machine)
 
 
 def draw_units(population: Population, rng: np.random.Generator, units: int) -> Sample:

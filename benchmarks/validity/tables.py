@@ -1,0 +1,167 @@
+"""The tables of docs/validity.md, from what simulate.py wrote.
+
+python benchmarks/validity/tables.py [DIR]   prints them as Markdown
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import records
+from scenarios import COVERAGE, POD, POWER, STEPS
+
+from defect_detect.evaluation.statistics import ALPHA
+
+BAND = (93.0, 97.0)
+LEVEL_BAND = (3.0, 6.0)
+FIGURES = ("fn_rate", "fppi", "escape_rate", "overkill_rate")
+DIFFERENT = "different"
+Rows = list[dict[str, Any]]
+
+
+def coverage(told: Sequence[Sequence[Any]]) -> tuple[float, float, float]:
+    """Percent of the intervals that hold the truth; percent of truths below, and above them."""
+    low, high, truth = (np.array([row[i] for row in told], float) for i in range(3))
+    known = ~np.isnan(low)
+    low, high, truth = low[known], high[known], truth[known]
+    below, above = 100 * float(np.mean(truth < low)), 100 * float(np.mean(truth > high))
+    return 100 - below - above, below, above
+
+
+def _cell(told: Sequence[Sequence[Any]], band: tuple[float, float] = BAND) -> str:
+    """`95.1 (2.3 / 2.6)`, bold outside the band."""
+    covered, below, above = coverage(told)
+    return f"{_marked(covered, band)} ({below:.1f} / {above:.1f})"
+
+
+def _marked(value: float, band: tuple[float, float]) -> str:
+    return f"{value:.1f}" if band[0] <= value <= band[1] else f"**{value:.1f}**"
+
+
+def _detectors(rows: Rows, figure: str, kind: str) -> list[Any]:
+    return [row[name][figure][kind] for row in rows for name in "ab"]
+
+
+def main_table(data: dict[str, Rows]) -> Iterable[str]:
+    """FN rate and difference."""
+    yield "| scenario | units test / val | datasets | FN rate, this threshold | FN rate, this policy | difference |"
+    yield "| --- | --- | ---: | --- | --- | --- |"
+    for scenario in COVERAGE:
+        rows = data[scenario.name]
+        if rows:
+            cells = [
+                _cell(_detectors(rows, "fn_rate", "threshold")),
+                _cell(_detectors(rows, "fn_rate", "policy")),
+                _cell([row["difference"] for row in rows]),
+            ]
+            about = f"{scenario.name}: {scenario.says}"
+            yield f"| {about} | {scenario.test} / {scenario.validation} | {len(rows):,} | {' | '.join(cells)} |"
+
+
+def others_table(data: dict[str, Rows]) -> Iterable[str]:
+    """The other figures."""
+    yield (
+        "| scenario | FPPI | escape, threshold | escape, policy | overkill, threshold | overkill, policy | "
+        "FPPI, difference |"
+    )
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for scenario in COVERAGE:
+        rows = data[scenario.name]
+        if rows:
+            cells = [
+                _cell(_detectors(rows, "fppi", "threshold")),
+                _cell(_detectors(rows, "escape_rate", "threshold")),
+                _cell(_detectors(rows, "escape_rate", "policy")),
+                _cell(_detectors(rows, "overkill_rate", "threshold")),
+                _cell(_detectors(rows, "overkill_rate", "policy")),
+                _cell([row["fppi_difference"] for row in rows]),
+            ]
+            yield f"| {scenario.name} | {' | '.join(cells)} |"
+
+
+def tests_table(data: dict[str, Rows]) -> Iterable[str]:
+    """Percent of datasets in which a true 'no difference' is rejected."""
+    yield "| scenario | sign flip, fixed score | sign flip, policy | test and interval | McNemar, fixed score |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    for scenario in COVERAGE:
+        rows = data[scenario.name]
+        if rows and scenario.name != DIFFERENT:
+            fixed = 100 * float(np.mean([row["fixed"]["sign_flip"] < ALPHA for row in rows]))
+            anew = 100 * float(np.mean([row["p"] < ALPHA for row in rows]))
+            both = 100 * float(np.mean([row["shown"] for row in rows]))
+            naive = 100 * float(np.mean([row["fixed"]["mcnemar"] < ALPHA for row in rows]))
+            yield (
+                f"| {scenario.name} | {_marked(fixed, LEVEL_BAND)} | {_marked(anew, LEVEL_BAND)} | {both:.1f} | "
+                f"{naive:.1f} |"
+            )
+
+
+def power_table(data: dict[str, Rows]) -> Iterable[str]:
+    """Percent of datasets in which a true difference is shown, and what was said to be detectable."""
+    yield "| units | " + " | ".join(f"+{100 * step:g} points" for step in STEPS) + " | said: 80 % at | seen: 80 % at |"
+    yield "| --- |" + " ---: |" * (len(STEPS) + 2)
+    for units in sorted({scenario.test for scenario in POWER}):
+        rows = [data[scenario.name] for scenario in POWER if scenario.test == units]
+        if all(rows):
+            power = [float(np.mean([row["shown"] and row["value"] < 0 for row in part])) for part in rows]
+            said = 100 * float(np.median([row["smallest_detectable"] for part in rows for row in part]))
+            seen = 100 * float(np.interp(0.8, power, STEPS)) if power[-1] > 0.8 else float("nan")
+            cells = " | ".join(f"{100 * one:.0f}" for one in power)
+            yield f"| {units} | {cells} | {said:.1f} points | {seen:.1f} points |"
+
+
+def exact_table(data: dict[str, Rows]) -> Iterable[str]:
+    """What the exact bounds cover where a detector missed nothing, and the score intervals where it missed little."""
+    yield "| defects missed | datasets | this threshold | this policy |"
+    yield "| --- | ---: | --- | --- |"
+    told = [row[name] for rows in data.values() for row in rows for name in "ab"]
+    for least, most in ((0, 0), (1, 2), (3, 5), (6, 10), (11, 10**9)):
+        part = [one for one in told if least <= one["missed"] <= most]
+        if part:
+            what = f"{least}" if most == least else f"{least} to {most}" if most < 10**9 else f"{least} and more"
+            cells = (_cell([one["fn_rate"][kind] for one in part]) for kind in ("threshold", "policy"))
+            yield f"| {what} | {len(part):,} | {' | '.join(cells)} |"
+
+
+def pod_table(data: dict[str, Rows]) -> Iterable[str]:
+    """How often a90/95 lies at or over the true a90, among the datasets in which a90 could be told."""
+    yield "| scenario | units | datasets | a90 told | a90/95 bounds a90 | no upper end | median a90/95 over a90 |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for scenario in POD:
+        rows = data[scenario.name]
+        told = [row for row in rows if row["status"] == "ok"]
+        if told:
+            bound = np.array([np.inf if row["a90_95"] is None else row["a90_95"] for row in told])
+            truth = told[0]["truth"]
+            covered, endless = 100 * float(np.mean(bound >= truth)), 100 * float(np.isinf(bound).mean())
+            yield (
+                f"| {scenario.name}: {scenario.says} | {scenario.units} | {len(rows):,} | "
+                f"{100 * len(told) / len(rows):.1f} % | {_marked(covered, BAND)} | {endless:.1f} % | "
+                f"{float(np.median(bound)) / truth:.2f} |"
+            )
+
+
+def main() -> None:
+    """Print every table that there is data for."""
+    root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(tempfile.gettempdir()) / "validity"
+    data = {scenario.name: records.read(root, scenario.name) for scenario in (*COVERAGE, *POWER, *POD)}
+    for title, table in (
+        ("FN rate", main_table),
+        ("Other figures", others_table),
+        ("Tests", tests_table),
+        ("Power", power_table),
+        ("Few misses", exact_table),
+        ("POD", pod_table),
+    ):
+        print(f"### {title}\n")
+        print("\n".join(table(data)))
+        print()
+
+
+if __name__ == "__main__":
+    main()
