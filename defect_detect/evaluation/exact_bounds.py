@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from defect_detect.evaluation.comparison import Interval
-from defect_detect.evaluation.spread import LEVEL, Spread
+from defect_detect.evaluation.spread import LEVEL, Spread, students
 from defect_detect.tables import Floats
 
 
@@ -12,28 +12,28 @@ def share_bound(count: Floats, of: Floats, spread: Spread | None = None) -> Inte
 
     `spread`: of the share, where more than the units in hand make it vary; else it is seen from the units.
     """
-    from scipy import stats
+    from scipy import special
 
     n = float(of.sum())
     share = float(count.sum()) / n
     size = effective_size(count, of, spread)
     hits = share * size
     tail = (1 - LEVEL) / 2
-    low = float(stats.beta.ppf(tail, hits, size - hits + 1)) if hits > 0 else 0.0
-    high = float(stats.beta.ppf(1 - tail, hits + 1, size - hits)) if hits < size else 1.0
+    low = float(special.betaincinv(hits, size - hits + 1, tail)) if hits > 0 else 0.0
+    high = float(special.betaincinv(hits + 1, size - hits, 1 - tail)) if hits < size else 1.0
     return Interval(low=low, high=high, method=f"exact, effective sample {size:.3g} of {n:g}")
 
 
 def mean_bound(count: Floats, of: Floats, spread: Spread | None = None) -> Interval:
     """Garwood's exact Poisson bound for a mean count per image, overdispersion counted in; `spread` as above."""
-    from scipy import stats
+    from scipy import special
 
     n, total = float(of.sum()), float(count.sum())
     size = n / _mean_design_effect(count, of, spread)
     seen = total / n * size
     tail = (1 - LEVEL) / 2
-    low = float(stats.chi2.ppf(tail, 2 * seen)) / 2 if seen > 0 else 0.0
-    high = float(stats.chi2.ppf(1 - tail, 2 * seen + 2)) / 2
+    low = float(special.gammaincinv(seen, tail)) if seen > 0 else 0.0
+    high = float(special.gammaincinv(seen + 1, 1 - tail))
     return Interval(low=low / size, high=high / size, method=f"exact Poisson, effective sample {size:.3g} of {n:g}")
 
 
@@ -44,20 +44,17 @@ def effective_size(count: Floats, of: Floats, spread: Spread | None = None) -> f
     can't be seen: then the defects of a unit are taken to share one fate. Else the size also pays for the
     few units that the variance is estimated from (Korn & Graubard 1998).
     """
-    from scipy import stats
-
     y, m, worst = _of_units(count, of)
     n, units = float(m.sum()), len(m)
     share = float(y.sum()) / n
     if share in (0, 1) or (units == 1 and spread is None):
         return n / worst
-    half = (1 + LEVEL) / 2
     if spread is None:
         effect = min(_variance(y, m) * n / (share * (1 - share)), worst)
-        reach = float(stats.t.ppf(half, units - 1))
+        reach = students(units - 1)
     else:
         effect, reach = spread.variance * n / (share * (1 - share)), spread.reach
-    paid = (float(stats.t.ppf(half, n - 1)) / reach) ** 2
+    paid = (students(n - 1) / reach) ** 2
     return max(n / max(effect, 1.0) * paid, 1.0)
 
 

@@ -56,15 +56,23 @@ class Spread:
     @property
     def reach(self) -> float:
         """How many standard errors a 95 % interval goes to either side (Student)."""
-        from scipy import stats
-
-        return float(stats.t.ppf((1 + LEVEL) / 2, self.freedom))
+        return students(self.freedom)
 
     def p(self, value: float) -> float:
         """Two-sided p that the estimate `value` comes from a truth of 0 (Student); 1 where nothing varies."""
-        from scipy import stats
+        from scipy import special
 
-        return float(2 * stats.t.sf(abs(value) / self.error, self.freedom)) if self.variance > 0 else 1.0
+        if not self.variance > 0:
+            return 1.0
+        return float(2 * special.stdtr(self.freedom, -abs(value) / self.error))
+
+
+def students(freedom: float) -> float:
+    """Student's 97.5 % point; the normal's where the degrees of freedom are infinite."""
+    from scipy import special
+
+    half = (1 + LEVEL) / 2
+    return float(special.stdtrit(freedom, half) if np.isfinite(freedom) else special.ndtri(half))
 
 
 def sampled(values: Floats, units: int, seeds: Sequence[Floats] = ()) -> Spread:
