@@ -20,14 +20,15 @@ BUDGETS = np.union1d(GRID, [0.01, 0.02, 0.05, 0.1, 0.125, 0.2, 0.25, 0.5, 1, 2, 
 def sweep(entrant: Entrant) -> Sweep:
     """The counts at up to 200 descending thresholds, the same for all seeds, summed over them.
 
-    All thresholds at which a count changes, if these are few enough. Else always those in use, and those that
-    budgets from 0.01 to 8 FPPI give on validation (on test where there is none); the rest evenly over the
-    found defects and over the logarithm of the false alarms.
+    They are scores that occur on validation (on test where there is none), as those are that a policy chooses among:
+    so the lowest one within a budget on validation is the policy's. All at which a count changes, if these
+    are few enough; else those in use, those of budgets from 0.01 to 8 FPPI, and the rest evenly over the found
+    defects and over the logarithm of the false alarms.
     """
     test = [descent(table) for table in entrant.test]
     validation = [descent(table) for table in entrant.validation]
     groups, seeds = entrant.test[0].units, entrant.seeds
-    threshold = _thresholds(entrant, test, validation)
+    threshold = _thresholds(entrant, validation or test)
 
     def count(events: Sequence[Events]) -> Ints:
         total: Ints = np.sum([one.down_to(threshold) for one in events], axis=0)
@@ -53,29 +54,26 @@ def sweep(entrant: Entrant) -> Sweep:
     )
 
 
-def _thresholds(entrant: Entrant, test: Sequence[Descent], validation: Sequence[Descent]) -> Floats:
-    """(T,) descending, at most 200."""
-    found, false = _scores([one.found for one in test]), _scores([one.false for one in test])
-    others = [_scores([*(one.alarmed for one in test), *(one.rejected for one in test)])]
-    others += [_scores([one.false for one in validation])] if validation else []
-    in_use = np.array([value for value in entrant.threshold if np.isfinite(value)])
-    tables = entrant.validation or entrant.test
-    candidates = _unique([table.evaluation.predictions.score for table in tables])
-    needed = _unique(
-        [in_use, _of_budgets(validation or test, candidates, sum(int(t.units.images.sum()) for t in tables))]
-    )
-    changes = _unique([found, false, *others, in_use])
+def _thresholds(entrant: Entrant, on: Sequence[Descent]) -> Floats:
+    """(T,) descending, at most 200 (but all that are in use)."""
+    found, false = _scores([one.found for one in on]), _scores([one.false for one in on])
+    firsts = _scores([*(one.alarmed for one in on), *(one.rejected for one in on)])
+    in_use = np.concatenate([vector[np.isfinite(vector)] for vector in entrant.by_label])
+    changes = _unique([found, false, firsts, in_use])
     if len(changes) <= MOST:
         return changes
+    tables = entrant.validation or entrant.test
+    candidates = _unique([table.evaluation.predictions.score for table in tables])
+    images = sum(int(table.units.images.sum()) for table in tables)
+    needed = _unique([in_use, _of_budgets(false, candidates, images)])
     left = max(MOST - len(needed), 0)
     evenly = found[_evenly(len(found), left - left // 2)]
     logs = false[np.unique(np.geomspace(1, len(false), left // 2).astype(np.int64)) - 1] if len(false) else false
     return _unique([needed, evenly, logs])
 
 
-def _of_budgets(events: Sequence[Descent], candidates: Floats, images: int) -> Floats:
-    """The lowest candidate that keeps each budget, where one does."""
-    false = _scores([one.false for one in events])
+def _of_budgets(false: Floats, candidates: Floats, images: int) -> Floats:
+    """The lowest candidate that keeps each budget, where one does; `false`: scores of the false alarms."""
     most = np.array([int(most_within(float(budget), np.array([images]))[0]) for budget in BUDGETS])
     # The first false alarm too many, and the candidates over it; all of them where there are never too many.
     over = np.append(np.searchsorted(-candidates, -false, side="left"), len(candidates))
