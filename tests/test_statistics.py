@@ -106,9 +106,14 @@ def test_few_units_have_the_exact_bound_on_the_effective_sample():
 
 
 def test_the_score_interval_is_wilsons():
-    for count, n in [(3, 40), (39, 40), (500, 1000)]:
+    for count, n in [(4, 40), (36, 40), (500, 1000)]:
         expected = proportion_confint(count, n, method="wilson")
         assert wilson(count / n, n, stats.norm.ppf(0.975)) == pytest.approx(expected)
+    # Of one hit in 60 the low end is Brown, Cai & DasGupta's: -log(0.95) / n.
+    low, high = wilson(1 / 60, 60, stats.norm.ppf(0.975))
+    assert low == pytest.approx(-np.log(0.95) / 60)
+    assert high == pytest.approx(proportion_confint(1, 60, method="wilson")[1])
+    assert wilson(59 / 60, 60, stats.norm.ppf(0.975)) == pytest.approx((1 - high, 1 - low))
     assert wilson(0.0, 30, 1.96)[0] == 0.0
     assert wilson(1.0, 30, 1.96)[1] == 1.0
 

@@ -10,6 +10,7 @@ from defect_detect.evaluation.spread import LEVEL, Spread, sampled
 from defect_detect.tables import Floats
 
 FEW_UNITS = 30
+_FEW_HITS = 3.5
 _TAILS = (50 * (1 - LEVEL), 100 - 50 * (1 - LEVEL))
 
 
@@ -37,7 +38,7 @@ def rate_interval(
     >>> drawn = np.array([rng.choice(missed, 200).sum() / 600 for _ in range(2000)])
     >>> interval = rate_interval(drawn, missed, defects)
     >>> round(interval.low, 2), round(interval.high, 2)
-    (0.18, 0.25)
+    (0.21, 0.28)
     """
     units = int((of > 0).sum())
     if units == 0:
@@ -67,20 +68,31 @@ def _exact(values: Floats, count: Floats, of: Floats, *, bounded: bool) -> Inter
 def wilson(rate: float, worth: float, reach: float) -> tuple[float, float]:
     """Both ends of the score interval of a share seen on `worth` independent trials.
 
+    Where no more than three were counted, or left out, the end at that side goes as near to 0, or 1, as the Poisson
+    count allows at 5 % (Brown, Cai & DasGupta 2001): a first hit is no proof that hits are common.
+
     >>> tuple(round(end, 4) for end in wilson(0.1, 50, 1.96))
     (0.0435, 0.2136)
     """
     part = reach**2 / worth
     middle = (rate + part / 2) / (1 + part)
     half = np.sqrt(part * (rate * (1 - rate) + part / 4)) / (1 + part)
-    return max(float(middle - half), 0.0), min(float(middle + half), 1.0)
+    low = _no_more_than_few(rate, worth, float(middle - half))
+    return low, 1 - _no_more_than_few(1 - rate, worth, float(1 - middle - half))
 
 
 def score_of_mean(rate: float, worth: float, reach: float) -> tuple[float, float]:
-    """Both ends of the score interval of a Poisson mean seen on `worth` independent pictures."""
+    """Both ends of the score interval of a Poisson mean seen on `worth` independent pictures; its low end as above."""
     part = reach**2 / worth
     half = np.sqrt(part * (rate + part / 4))
-    return max(float(rate + part / 2 - half), 0.0), float(rate + part / 2 + half)
+    return _no_more_than_few(rate, worth, float(rate + part / 2 - half)), float(rate + part / 2 + half)
+
+
+def _no_more_than_few(rate: float, worth: float, low: float) -> float:
+    from scipy import special
+
+    few = rate * worth < _FEW_HITS
+    return max(min(low, float(special.gammaincinv(rate * worth, 1 - LEVEL)) / worth if few else low), 0.0)
 
 
 def difference_interval(a: Floats, b: Floats, of: Floats, spread: Spread, *, bounded: bool) -> Interval | None:
