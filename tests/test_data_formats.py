@@ -92,6 +92,14 @@ def test_yolo_keeps_its_splits_and_roboflows_way_of_naming_them(tmp_path: Path) 
     ]  # fmt: skip
 
 
+def test_yolo_whose_train_and_val_are_one_folder_is_read_once(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png")
+    write(tmp_path / "labels" / "a.txt", "0 0.5 0.5 0.1 0.1\n")
+    write(tmp_path / "data.yaml", "names: [scratch]\ntrain: images\nval: images\n")
+    data, _ = read(yolo, tmp_path)
+    assert (len(data["images"]), len(data["annotations"])) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

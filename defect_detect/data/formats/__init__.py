@@ -56,10 +56,11 @@ def read(importer: ModuleType, path: Path) -> tuple[list[Source], Path]:
     for each in found:
         by_split.setdefault(each.split, []).append(each)
     if set(by_split) != set(SPLITS):
-        # Some pictures without a split, or a split that lacks: all are split anew.
-        by_split = {"": [each for listed in by_split.values() for each in listed]}
-    every = sorted(set(names) | {shape.category for each in found for shape in each.shapes} - set(names), key=str)
-    classes = [*names, *(name for name in every if name not in names)]
+        # Some pictures without a split, or a split that lacks: all are split anew, each once (`train` and `val` of
+        # a data.yaml often name the same folder).
+        by_split = {"": list({each.file: each for listed in by_split.values() for each in listed}.values())}
+    used = {shape.category for each in found for shape in each.shapes}
+    classes = [*names, *sorted(used - set(names))]
     return [_source(split, listed, classes, importer.NAME) for split, listed in sorted(by_split.items())], root
 
 
