@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from defect_detect import config, facts, folder, job, runner, trials
+from defect_detect import config, facts, folder, gating, runner, trials
+from defect_detect import given as elsewhere
 from defect_detect.config import DetectorConfig
 from defect_detect.data import coco
-from defect_detect.data.files import atomic_write
 from defect_detect.data.normalize import Normalized, normalize
-from defect_detect.errors import ConfigError, DatasetError, DefectDetectError, Fault, InputError
-from defect_detect.evaluation import compare, ledger, operating
-from defect_detect.evaluation.comparison import Comparison
-from defect_detect.evaluation.judged import Judged, Rule
-from defect_detect.report import terminal, write
+from defect_detect.errors import ConfigError, DatasetError, Fault, InputError
+from defect_detect.evaluation import matching, operating
+from defect_detect.evaluation import review as reviews
+from defect_detect.evaluation.judged import Rule
+from defect_detect.evaluation.reviewed_truth import check_header
+from defect_detect.judging import judge
 from defect_detect.report.normalized import print_normalized
-from defect_detect.tables import Dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +44,21 @@ class Judging:
     """How detectors are held against each other."""
 
     policy: str = "fppi<=0.1"
+    per_class: bool = False
     iou: float = 0.5
+    geometry: str = "box"
+    costs: Mapping[str, float] = field(default_factory=dict)
+    prevalence: float | None = None
+    sizes: Sequence[float] = ()
+    pod_size: str = "long side"
+    pod_link: str = "logit"
     seed: int = 0
     resamples: int = 2000
     allow: bool = False
+    review: Path | None = None
+    template: Path | None = None
+    fail_if: Sequence[str] = ()
+    baseline: Path | None = None
 
 
 def run(
@@ -67,35 +76,47 @@ def run(
 ) -> int:
     """Normalize, train, predict, judge, report. Returns the exit code.
 
-    0: all done; 1: a run failed; 2: a run can't be done as its config asks. What the others finished is compared.
+    0: all done; 1: a run failed; 2: a run can't be done as its config asks; 3: all done, and a condition to fail holds.
+    What the others finished is compared.
 
     Raises:
         InputError: the user's input is at fault; nothing was trained.
     """
     console = console or Console(stderr=True)
-    operating.parse_policy(judging.policy)
+    operating.parse_policy(judging.policy, judging.costs, judging.prevalence, per_class=judging.per_class)
+    matching.check(Rule(iou=judging.iou, geometry=judging.geometry))
     configs = _configs(detectors, settings, given)
+    names = [made.name for made in configs] + list(dict.fromkeys(name for name, _ in elsewhere.parse_given(given)))
+    asked = gating.parse(judging.fail_if, judging.baseline, names)
+    decided = reviews.read(judging.review) if judging.review is not None else None
     for framework in sorted({made.framework for made in configs}):
         runner.check(framework)
     out.mkdir(parents=True, exist_ok=True)
     folder.log_command(out, facts.versions())
     root = prepare(source, out, console)
     measurable(root, training=bool(configs))
-    foreign = folder.take_in(out, given, root)
+    gating.ready(asked, root)
+    if decided is not None:
+        check_header(coco.load(root, "test"), decided)
+    foreign = elsewhere.take_in(out, given, root)
     trained, failures = trials.run_all(
         configs, range(judging.seed, judging.seed + seeds), root, out, jobs=jobs, console=console
     )
     request = folder.Request(
         dataset=os.path.relpath(root, out), source=source.path.name, trained=trained, foreign=foreign,
         policy=judging.policy, iou=judging.iou, seed=judging.seed, resamples=judging.resamples, allow=judging.allow,
+        geometry=judging.geometry, per_class=judging.per_class, costs=dict(judging.costs),
+        prevalence=judging.prevalence, sizes=list(judging.sizes), pod_size=judging.pod_size,
+        pod_link=judging.pod_link, reviewed=decided is not None,
     )  # fmt: skip
+    passed = True
     if trained or foreign:
-        judge(out, request, fiftyone=fiftyone, console=console)
+        passed = judge(out, request, decided, asked, judging.template, fiftyone=fiftyone, console=console)
     for name, error in failures.items():
         console.print(f"[bold red]{name} failed[/]: ", end="")
         console.print(str(error), markup=False, highlight=False)
     if not failures:
-        return 0
+        return 0 if passed else 3
     return 2 if all(isinstance(error, InputError) for error in failures.values()) else 1
 
 
@@ -137,43 +158,6 @@ def normalized(dataset: Path, run: Path) -> Path:
                              fix=f"Make one: python tools/normalize.py {dataset} --out DIR."))  # fmt: skip
 
 
-def judge(out: Path, request: folder.Request, *, fiftyone: bool, console: Console) -> None:
-    """Compare what was predicted and write every report."""
-    root = out / request.dataset
-    atomic_write(out / "request.json", job.encode(request))
-    contenders = folder.contenders(out, request)
-    with console.status("comparing"):
-        comparison, judged = compare.compare(
-            contenders, policy=operating.parse_policy(request.policy), rule=Rule(iou=request.iou), seed=request.seed,
-            resamples=request.resamples, facts=facts.dataset(root, request.source), versions=facts.versions(),
-            allow=request.allow,
-        )  # fmt: skip
-    costs = facts.measurements(out, request)
-    atomic_write(out / "measurements.json", msgspec.json.format(msgspec.json.encode(costs), indent=2))
-    truth = coco.load(root, "test")
-    with console.status("writing the report"):
-        write.write(out, comparison, judged, truth=truth, measurements=costs, ledger=ledger.rows(judged))
-    # A pipe or a log has no width of its own; 80 columns would break the names of detectors.
-    terminal.print_comparison(comparison, Console() if sys.stdout.isatty() else Console(width=120))
-    console.print(f"\nreport: {out / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
-    if fiftyone:
-        _store(out, comparison, judged, truth, console)
-
-
-def _store(out: Path, comparison: Comparison, judged: Sequence[Judged], truth: Dataset, console: Console) -> None:
-    from defect_detect.explore import store
-
-    try:
-        with console.status("storing the comparison in FiftyOne"):
-            name = store.store(out.resolve().name, comparison, judged, truth, folder=out)
-    except DefectDetectError as error:
-        # The figures stand without the App.
-        console.print(f"not stored in FiftyOne: {error}", markup=False, highlight=False, soft_wrap=True)
-    else:
-        console.print(f"look at the misses: python tools/explore.py {out}   (FiftyOne dataset {name})",
-                      markup=False, highlight=False, soft_wrap=True)  # fmt: skip
-
-
 def _configs(detectors: Sequence[Path], settings: Sequence[str], given: Sequence[str]) -> list[DetectorConfig]:
     faults: list[Fault | str] = []
     configs = []
@@ -182,7 +166,7 @@ def _configs(detectors: Sequence[Path], settings: Sequence[str], given: Sequence
             configs.append(config.read(path, _for(path.stem, settings, [other.stem for other in detectors])))
         except ConfigError as error:
             faults += error.faults
-    names = [made.name for made in configs] + sorted({name for name, _ in folder.parse_given(given)})
+    names = [made.name for made in configs] + sorted({name for name, _ in elsewhere.parse_given(given)})
     for name in sorted({name for name in names if names.count(name) > 1}):
         faults.append(Fault(where=name, expected="every detector under a name of its own", found="this name twice",
                             fix="Copy the config under another file name."))  # fmt: skip

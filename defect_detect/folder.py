@@ -5,6 +5,8 @@ COMPARISON/dataset/                the normalized dataset (unless a normalized o
 COMPARISON/runs/<detector>-<seed>/ a training; in its predictions/<split>/ what it said
 COMPARISON/predictions/<name>/     predictions from elsewhere, in normalized ids
 COMPARISON/comparison.json ...     what `report` writes
+COMPARISON/review.jsonl            decisions of people on the labels of test, where --review gave some
+COMPARISON/gate.json               what came of the conditions of --fail-if
 COMPARISON/measurements.json       costs: times and memory, kept apart from the figures
 COMPARISON/command.log             who asked for what, when; only ever appended to
 """
@@ -17,7 +19,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,12 +27,16 @@ import numpy as np
 
 from defect_detect import job
 from defect_detect.data import coco, predictions
-from defect_detect.data.files import atomic_write
-from defect_detect.errors import ConfigError, Fault, InputError, PredictionsError
+from defect_detect.errors import Fault, InputError, PredictionsError
 from defect_detect.evaluation import matching, reasons
-from defect_detect.evaluation.comparison import Comparison
+from defect_detect.evaluation import review as reviews
+from defect_detect.evaluation.adjudicate import reviewed
+from defect_detect.evaluation.baseline import Standing
+from defect_detect.evaluation.comparison import Comparison, OperatingPoint
 from defect_detect.evaluation.judged import Contender, Judged, Rule, Run
-from defect_detect.tables import Dataset
+from defect_detect.evaluation.operating import Policy, parse_policy
+from defect_detect.evaluation.review import Review
+from defect_detect.tables import Dataset, Floats, Predictions
 
 SPLITS = ("val", "test")
 
@@ -52,6 +58,26 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     seed: int
     resamples: int
     allow: bool
+    geometry: str = "box"
+    per_class: bool = False
+    costs: dict[str, float] = {}
+    """`escape` and `overkill`."""
+    prevalence: float | None = None
+    sizes: list[float] = []
+    pod_size: str = "long side"
+    pod_link: str = "logit"
+    reviewed: bool = False
+    """Whether review.jsonl in the folder corrects the labels of test."""
+
+    @property
+    def rule(self) -> Rule:
+        """When a prediction finds a defect."""
+        return Rule(iou=self.iou, geometry=self.geometry)
+
+    @property
+    def operating(self) -> Policy:
+        """How thresholds are chosen."""
+        return parse_policy(self.policy, self.costs, self.prevalence, per_class=self.per_class)
 
 
 def run_folder(folder: Path, detector: str, seed: int) -> Path:
@@ -75,30 +101,58 @@ def contenders(folder: Path, request: Request) -> tuple[Contender, ...]:
     """Everyone whose predictions are there, evaluated on validation and test.
 
     Raises:
-        PredictionsError: a predictions file doesn't fit the dataset.
+        PredictionsError: a predictions file doesn't fit the dataset, or has no masks where masks are to be matched.
     """
     root = folder / request.dataset
-    data = {split: coco.load(root, split) for split in SPLITS}
-    rule = Rule(iou=request.iou)
-    found = []
+    homes: list[tuple[str, int, dict[str, Path]]] = []
     for name, seeds in request.trained.items():
-        homes = [(seed, run_folder(folder, name, seed) / "predictions") for seed in seeds]
-        runs = tuple(_run(seed, {s: home / s / "predictions.json" for s in SPLITS}, data, rule) for seed, home in homes)
-        found.append(Contender(name=name, runs=runs))
+        for seed in seeds:
+            said_in = run_folder(folder, name, seed) / "predictions"
+            homes.append((name, seed, {split: said_in / split for split in SPLITS}))
     for name, splits in request.foreign.items():
-        files = {split: folder / "predictions" / name / split / "predictions.json" for split in splits}
-        found.append(Contender(name=name, runs=(_run(0, files, data, rule),)))
-    return tuple(found)
-
-
-def _run(seed: int, files: Mapping[str, Path], data: Mapping[str, Dataset], rule: Rule) -> Run:
-    judged = {
-        split: matching.evaluate(data[split], predictions.read(path, data[split], ids="normalized"), rule)
-        for split, path in files.items()
+        homes.append((name, 0, {split: folder / "predictions" / name / split for split in splits}))
+    data = {split: coco.load(root, split) for split in sorted({split for *_, home in homes for split in home})}
+    said = {
+        (name, seed, split): predictions.read(path / "predictions.json", data[split], ids="normalized")
+        for name, seed, home in homes
+        for split, path in home.items()
     }
-    return Run(
-        seed=seed, test=judged["test"], validation=judged.get("val"), manifest=read_manifest(files["test"].parent)
-    )
+    if request.geometry == "mask":
+        _masked(homes, data, said)
+    found: dict[str, list[Run]] = {}
+    for name, seed, places in homes:
+        judged = {split: matching.evaluate(data[split], said[name, seed, split], request.rule) for split in places}
+        found.setdefault(name, []).append(Run(
+            seed=seed, test=judged["test"], validation=judged.get("val"), manifest=read_manifest(places["test"]),
+            validation_manifest=read_manifest(places["val"]) if "val" in places else None,
+        ))  # fmt: skip
+    return tuple(Contender(name=name, runs=tuple(runs)) for name, runs in found.items())
+
+
+def _masked(
+    homes: Sequence[tuple[str, int, dict[str, Path]]],
+    data: Mapping[str, Dataset],
+    said: Mapping[tuple[str, int, str], Predictions],
+) -> None:
+    faults: list[Fault | str] = [
+        Fault(where=f"the {split} split", expected="a mask for every defect", found="boxes", fix=_BOXES)
+        for split, truth in data.items()
+        if not truth.has_masks
+    ]
+    for name, seed, home in homes:
+        for split, path in home.items():
+            manifest = read_manifest(path)
+            if (one := said[name, seed, split]).region is None and len(one):
+                faults.append(Fault(where=f"{name} on {split}", expected="a mask for every prediction", found="boxes",
+                                    fix=_BOXES))  # fmt: skip
+            elif manifest is not None and manifest.masks == "boxes":
+                faults.append(Fault(where=f"{name} on {split}", expected="masks learned from masks",
+                                    found="masks learned from boxes", fix=_BOXES))  # fmt: skip
+    if faults:
+        raise PredictionsError(*faults)
+
+
+_BOXES = "Compare by boxes: --geometry box."
 
 
 def read_manifest(beside: Path) -> job.Manifest | None:
@@ -116,24 +170,61 @@ def read_manifest(beside: Path) -> job.Manifest | None:
         raise PredictionsError(Fault(where=str(path), expected="a manifest", found=str(error))) from error
 
 
+def review(folder: Path, request: Request) -> Review | None:
+    """The review that the comparison was made with.
+
+    Raises:
+        DatasetError: it isn't one.
+    """
+    return reviews.read(folder / "review.jsonl") if request.reviewed else None
+
+
 def load(folder: Path) -> tuple[Comparison, tuple[Judged, ...], Dataset]:
-    """A finished comparison: its figures, the fate of every defect, and the truth of the test split.
+    """A finished comparison: its figures, the fate of every defect, and the truth of the test split, as reviewed.
 
     Raises:
         InputError: the folder holds no finished comparison.
     """
-    request, comparison = _read(folder)
-    thresholds = {d.name: d.operating_point.thresholds for d in comparison.detectors}
-    judged = []
-    truth = coco.load(folder / request.dataset, "test")
-    for contender in contenders(folder, request):
-        for run, threshold in zip(contender.runs, thresholds[contender.name], strict=True):
-            vector = np.full(len(truth.categories), np.inf if threshold is None else threshold)
-            judged.append(reasons.judge(contender.name, run.seed, run.test, vector))
-    return comparison, tuple(judged), truth
+    request, comparison = read(folder)
+    found = contenders(folder, request)
+    decided = review(folder, request)
+    if decided is not None:
+        found = reviewed(found, decided)
+    told = judged(found, comparison)
+    return comparison, told, told[0].evaluation.truth
 
 
-def _read(folder: Path) -> tuple[Request, Comparison]:
+def judged(found: Sequence[Contender], comparison: Comparison) -> tuple[Judged, ...]:
+    """The fate of every defect and prediction at the thresholds that the comparison names."""
+    return tuple(
+        reasons.judge(standing.contender.name, run.seed, run.test, vector)
+        for standing in standings(found, comparison)
+        for run, vector in zip(standing.contender.runs, standing.threshold, strict=True)
+    )
+
+
+def standings(found: Sequence[Contender], comparison: Comparison) -> list[Standing]:
+    """The contenders at the thresholds that the comparison names."""
+    points = {detector.name: detector.operating_point for detector in comparison.detectors}
+    return [
+        Standing(contender=one, threshold=tuple(_vectors(points[one.name], one.runs[0].test.truth))) for one in found
+    ]
+
+
+def _vectors(point: OperatingPoint, truth: Dataset) -> Iterator[Floats]:
+    """(K,) for each seed, inf where there is no threshold."""
+    names = [category.name for category in truth.categories]
+    for seed, common in enumerate(point.thresholds):
+        by_class = point.by_class[seed] if point.by_class else dict.fromkeys(names, common)
+        yield np.array([np.inf if (value := by_class[name]) is None else value for name in names], np.float64)
+
+
+def read(folder: Path) -> tuple[Request, Comparison]:
+    """What a finished comparison was asked for, and its figures.
+
+    Raises:
+        InputError: the folder holds no finished comparison.
+    """
     try:
         request = msgspec.json.decode((folder / "request.json").read_bytes(), type=Request)
         comparison = msgspec.json.decode((folder / "comparison.json").read_bytes(), type=Comparison)
@@ -145,71 +236,3 @@ def _read(folder: Path) -> tuple[Request, Comparison]:
     except msgspec.MsgspecError as error:
         raise InputError(Fault(where=str(folder), expected="a comparison of this version", found=str(error))) from error
     return request, comparison
-
-
-def take_in(folder: Path, given: Sequence[str], root: Path) -> dict[str, list[str]]:
-    """Check predictions from elsewhere (`name:split=file`, or `name=file` for test) and copy them in.
-
-    Raises:
-        ConfigError: an argument that isn't of that form, a name or split given twice, no test predictions.
-        PredictionsError: files that don't fit the dataset.
-    """
-    wanted = parse_given(given)
-    faults: list[Fault | str] = []
-    read = {}
-    for (name, split), path in wanted.items():
-        try:
-            read[name, split] = predictions.read(path, coco.load(root, split))
-        except PredictionsError as error:
-            faults += error.faults
-    if faults:
-        raise PredictionsError(*faults)
-    for (name, split), said in read.items():
-        home = folder / "predictions" / name / split
-        home.mkdir(parents=True, exist_ok=True)
-        predictions.write(home / "predictions.json", said, coco.load(root, split))
-        manifest = read_manifest(wanted[name, split].parent)
-        if manifest is not None:
-            atomic_write(home / "manifest.json", job.encode(manifest))
-    splits: dict[str, list[str]] = {}
-    for name, split in wanted:
-        splits.setdefault(name, []).append(split)
-    return splits
-
-
-def parse_given(given: Sequence[str]) -> dict[tuple[str, str], Path]:
-    """`name:split=file` arguments as (name, split) -> file.
-
-    Raises:
-        ConfigError: all that is wrong with them.
-    """
-    wanted: dict[tuple[str, str], Path] = {}
-    faults: list[Fault | str] = []
-    for text in given:
-        key, equals, path = text.partition("=")
-        name, colon, split = key.partition(":")
-        split = split if colon else "test"
-        if not (name and equals and path) or split not in SPLITS or "/" in name:
-            faults.append(
-                Fault(where="--predictions", expected="NAME:val=FILE, NAME:test=FILE or NAME=FILE", found=repr(text))
-            )
-        elif (name, split) in wanted:
-            faults.append(
-                Fault(where="--predictions", expected="one file for each name and split", found=f"{key!r} twice")
-            )
-        elif not Path(path).is_file():
-            faults.append(Fault(where=f"--predictions {key}", expected="a file", found=f"nothing at {path}"))
-        wanted[name, split] = Path(path)
-    faults += [
-        Fault(
-            where=f"--predictions {name}",
-            expected="predictions on test",
-            found="val only",
-            fix=f"Add {name}:test=FILE.",
-        )
-        for name in sorted({name for name, _ in wanted})
-        if (name, "test") not in wanted
-    ]
-    if faults:
-        raise ConfigError(*faults)
-    return wanted

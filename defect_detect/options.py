@@ -1,18 +1,19 @@
 """The options that the tools share, and how a tool ends.
 
-Exit codes: 0 done; 1 something failed; 2 the user's input is at fault; 130 Ctrl-C.
+Exit codes: 0 done; 1 something failed; 2 the user's input is at fault; 3 a condition of --fail-if holds; 130 Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defect_detect.errors import ConfigError, DefectDetectError, Fault, InputError
+from defect_detect.errors import ConfigError, DefectDetectError, Fault, InputError, did_you_mean
 
 if TYPE_CHECKING:
     from defect_detect import comparing
@@ -31,8 +32,19 @@ _positive.__name__ = "whole number above 0"  # argparse names the type in its me
 _TABLE: Mapping[str, Mapping[str, Any]] = {
     "--images": {"type": Path, "metavar": "DIR", "help": "folder of the pictures (default: images/ beside the JSON, or its folder)"},
     "--out": {"type": Path, "metavar": "DIR", "help": "folder to write to"},
-    "--policy": {"default": "fppi<=0.1", "metavar": "POLICY", "help": "how each detector's threshold is chosen on validation: fppi<=X | overkill<=X | recall>=X | f1 | score=X (default: %(default)s)"},
+    "--policy": {"default": "fppi<=0.1", "metavar": "POLICY", "help": "how each detector's threshold is chosen on validation: fppi<=X | overkill<=X | recall>=X | f1 | cost | score=X (default: %(default)s)"},
+    "--per-class": {"action": "store_true", "help": "a threshold for each class, all sharing the policy's one budget"},
     "--iou": {"type": float, "default": 0.5, "metavar": "T", "help": "IoU from which a prediction finds a defect (default: %(default)s)"},
+    "--geometry": {"choices": ["box", "mask"], "default": "box", "help": "what IoU is taken of; mask needs masks on both sides (default: %(default)s)"},
+    "--costs": {"nargs": "+", "default": [], "metavar": "KIND=COST", "help": "escape=100 overkill=5: what a defective unit that passes and a good one that is rejected cost, for the policy 'cost' and the expected cost of every detector; with --prevalence"},
+    "--prevalence": {"type": float, "metavar": "SHARE", "help": "share of defective units on the line, such as 0.02; never taken from the dataset"},
+    "--sizes": {"metavar": "EDGES", "help": "edges of the size bins, such as 2,5,10: long side in the unit of --scale, else px (default: COCO's bins of area)"},
+    "--pod-size": {"choices": ["area", "long-side", "short-side", "maximum-feret", "minimum-feret"], "default": "long-side", "help": "what size is for the probability of detection (default: %(default)s)"},
+    "--pod-link": {"choices": ["logit", "probit"], "default": "logit", "help": "its regression's link (default: %(default)s)"},
+    "--review": {"type": Path, "metavar": "FILE", "help": "decisions of people on the labels of test (docs/review.md): figures before and after"},
+    "--review-template": {"type": Path, "metavar": "FILE", "help": "write a review to be filled in: all misses, all false alarms, a random sample of hits"},
+    "--fail-if": {"nargs": "+", "action": "extend", "default": [], "metavar": "CONDITION", "help": "end with exit code 3 when one holds: 'fnr@fppi<=0.1 > 0.05', 'upper(fnr) > 0.1', 'yolo: fnr[class=crack] > 0', 'worse than baseline, p < 0.05' (docs/gate.md)"},
+    "--baseline": {"type": Path, "metavar": "DIR", "help": "folder of the earlier comparison that 'worse than baseline' means"},
     "--group": {"metavar": "FIELD", "help": "image field that names the part, tile or lot: never split apart, and the sampling unit of intervals (default: 'group' where the file has it)"},
     "--scale": {"metavar": "PX/UNIT", "help": "how many px make one unit, such as 48/mm, so that sizes can be said in it"},
     "--severity": {"nargs": "+", "default": [], "metavar": "CLASS=LEVEL", "help": "critical | major | minor, by class"},
@@ -48,6 +60,13 @@ _TABLE: Mapping[str, Mapping[str, Any]] = {
     "--allow": {"action": "store_true", "help": "compare detectors that were not measured alike; the differences are printed with the verdict"},
     "--no-fiftyone": {"action": "store_true", "help": "don't store the comparison in FiftyOne"},
 }  # fmt: skip
+
+
+JUDGING = (
+    "--policy", "--per-class", "--iou", "--geometry", "--costs", "--prevalence", "--sizes", "--pod-size", "--pod-link",
+    "--resamples", "--allow", "--review", "--review-template", "--fail-if", "--baseline",
+)  # fmt: skip
+"""The options that `judging` reads, beside --seed."""
 
 
 def parser(description: str, *options: str, epilog: str = "") -> argparse.ArgumentParser:
@@ -107,6 +126,44 @@ def numbers(option: str, texts: list[str]) -> dict[str, float]:
     return found
 
 
+def costs(texts: list[str]) -> dict[str, float]:
+    """`escape=100 overkill=5` as a mapping.
+
+    Raises:
+        ConfigError: as `numbers`, or another kind of cost.
+    """
+    found = numbers("--costs", texts)
+    faults: list[Fault | str] = [
+        Fault(where="--costs", expected="escape=COST overkill=COST", found=repr(kind),
+              fix=did_you_mean(kind, ("escape", "overkill")))
+        for kind in found
+        if kind not in ("escape", "overkill")
+    ]  # fmt: skip
+    if faults:
+        raise ConfigError(*faults)
+    return found
+
+
+def edges(text: str | None) -> tuple[float, ...]:
+    """`2,5,10` as ascending numbers above 0; None: none.
+
+    Raises:
+        ConfigError: they aren't that.
+    """
+    if text is None:
+        return ()
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    rising = all(low < high for low, high in itertools.pairwise((0.0, *found, float("inf"))))
+    if not found or not rising:
+        raise ConfigError(
+            Fault(where="--sizes", expected="ascending numbers above 0, such as 2,5,10", found=repr(text))
+        )
+    return found
+
+
 def scale(text: str | None) -> tuple[float | None, str]:
     """`48/mm` as px per unit and the unit's name; None: sizes stay in px.
 
@@ -146,8 +203,11 @@ def judging(arguments: argparse.Namespace) -> comparing.Judging:
     from defect_detect import comparing
 
     return comparing.Judging(
-        policy=arguments.policy, iou=arguments.iou, seed=arguments.seed, resamples=arguments.resamples,
-        allow=arguments.allow,
+        policy=arguments.policy, per_class=arguments.per_class, iou=arguments.iou, geometry=arguments.geometry,
+        costs=costs(arguments.costs), prevalence=arguments.prevalence, sizes=edges(arguments.sizes),
+        pod_size=arguments.pod_size.replace("-", " ").replace("feret", "Feret"), pod_link=arguments.pod_link,
+        seed=arguments.seed, resamples=arguments.resamples, allow=arguments.allow, review=arguments.review,
+        template=arguments.review_template, fail_if=arguments.fail_if, baseline=arguments.baseline,
     )  # fmt: skip
 
 

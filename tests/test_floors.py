@@ -35,6 +35,9 @@ FLOORS = {
     "folder": 4,
     "facts": 4,
     "trials": 4,
+    "given": 4,
+    "gating": 5,
+    "judging": 5,
     "comparing": 5,
     "options": 5,
 }

@@ -13,15 +13,15 @@ examples:
   python tools/compare.py dataset/ --detectors configs/yolo/yolo26n.yaml configs/ssd/ssd300_vgg16.yaml --seeds 3
   python tools/compare.py dataset/ --predictions vendor:val=v.json vendor:test=t.json
 
+Exit codes: 0 done; 1 something failed; 2 the input is at fault; 3 done, and a condition of --fail-if holds.
 Run it again, and it goes on where it stopped: what is finished and unchanged is kept.
 """
 
 
 def main() -> int:
     parser = options.parser(
-        __doc__ or "", "--images", "--out", "--policy", "--iou", "--group", "--scale", "--severity",
-        "--accept-below", "--seed", "--seeds", "--set", "--device", "--threads", "--jobs", "--resamples",
-        "--strict", "--allow",
+        __doc__ or "", "--images", "--out", *options.JUDGING, "--group", "--scale", "--severity",
+        "--accept-below", "--seed", "--seeds", "--set", "--device", "--threads", "--jobs", "--strict",
         "--no-fiftyone", epilog=EXAMPLES,
     )  # fmt: skip
     parser.add_argument(

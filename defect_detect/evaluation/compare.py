@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from defect_detect.errors import ConfigError, DatasetError, Fault
-from defect_detect.evaluation import agreement, contract, pod_sizes, verdict
+from defect_detect.evaluation import adjudicate, agreement, contract, pod_sizes, verdict
 from defect_detect.evaluation.attribute_agreement import attribute_agreement
 from defect_detect.evaluation.average_precision import average_precision, mean_of
 from defect_detect.evaluation.calibration import calibration
@@ -25,7 +25,7 @@ from defect_detect.evaluation.expected_cost import expected_cost
 from defect_detect.evaluation.figures import figures, operating_point, tally_of
 from defect_detect.evaluation.froc_figures import DrawnFroc, drawn_froc, froc_figures
 from defect_detect.evaluation.judged import Contender, Judged, Rule
-from defect_detect.evaluation.localization import localization
+from defect_detect.evaluation.localization import localization_slices, placed, summed_up
 from defect_detect.evaluation.lrp import lrp
 from defect_detect.evaluation.measured import measured
 from defect_detect.evaluation.operating import Policy
@@ -34,6 +34,7 @@ from defect_detect.evaluation.pod import pods
 from defect_detect.evaluation.rank_stability import rank_misses, rank_stability
 from defect_detect.evaluation.reasons import FALSE_ALARMS, REASONS
 from defect_detect.evaluation.resampling import draw
+from defect_detect.evaluation.review import Review
 from defect_detect.evaluation.sliced import sliced
 from defect_detect.evaluation.sweep import sweep
 from defect_detect.evaluation.units import units
@@ -55,40 +56,53 @@ def compare(
     allow: bool = False,
     measure: str = "long side",
     link: str = "logit",
+    review: Review | None = None,
+    sizes: Sequence[float] = (),
 ) -> tuple[Comparison, tuple[Judged, ...]]:
     """Judge the contenders on test, each at the threshold that the policy chooses on validation.
 
     `measure` and `link` are of the probability of detection: what size is (`pod_sizes.MEASURES`), and `logit` or
-    `probit`.
+    `probit`. With a `review` of the labels of test all figures are those on the corrected labels; `adjudication` has
+    both. `sizes` are the edges of the size bins, ascending, in the dataset's unit; none: COCO's bins of area.
 
     Raises:
         ConfigError: a policy that needs validation, and a contender without predictions on it; a size measure that
             the dataset hasn't.
-        DatasetError: test has no defect that counts.
+        DatasetError: test has no defect that counts, or the review doesn't fit it.
         NotComparable: they were not measured alike, and `allow` is not set.
     """
     rule = rule or Rule()
     _check(contenders, policy, resamples)
     pod_sizes.check(measure, contenders[0].runs[0].test.truth)
     allowed = contract.check(contenders, allow=allow)
-    draws = _draws(contenders, seed, resamples)
+    draws = drawn(contenders, seed, resamples)
+    before: list[Entrant] = []
+    if review is not None:
+        before = [enter(contender, policy, draws) for contender in contenders]
+        contenders = adjudicate.reviewed(contenders, review)
+        _check(contenders, policy, resamples)
     entrants = [enter(contender, policy, draws) for contender in contenders]
+    adjudicated = None if review is None else adjudicate.adjudication(review, before, entrants)
     budget = _budget(policy, entrants)
     curves = {entrant.name: drawn_froc(entrant, draws, budget) for entrant in entrants}
     field = {entrant.name: entrant.judged for entrant in entrants}
     misses = rank_misses(entrants)
-    detectors = [_detector(entrant, policy, draws, curves[entrant.name], measure, link) for entrant in entrants]
+    detectors = [
+        _detector(entrant, policy, draws, curves[entrant.name], measure=measure, link=link, sizes=sizes)
+        for entrant in entrants
+    ]
     by_name = {detector.name: detector for detector in detectors}
     found = [
         msgspec.structs.replace(pair, sentence=verdict.sentence(pair, by_name, policy))
         for pair in pairs(entrants, draws, curves, "fppi" if policy.kind == "recall" else "fn_rate")
     ]
     comparison = Comparison(
-        verdict=verdict.verdict(detectors, found, policy, allowed),
+        verdict=verdict.verdict(detectors, found, policy, allowed, adjudicated),
         warnings=warnings(entrants, policy, allowed, misses),
         dataset=facts,
         protocol=Protocol(
-            policy=policy.text, iou=rule.iou, class_aware=True, resamples=resamples, seed=seed, budget=budget,
+            policy=policy.text, iou=rule.iou, class_aware=True, geometry=rule.geometry, per_class=policy.per_class,
+            sizes=list(sizes), costs=_costs(policy), resamples=resamples, seed=seed, budget=budget,
             versions=dict(versions),
         ),
         detectors=detectors,
@@ -96,6 +110,7 @@ def compare(
         agreement=agreement.agreement(field),
         rank_stability=rank_stability(misses),
         rank_misses=misses,
+        adjudication=adjudicated,
         suspects=agreement.suspects(field),
     )  # fmt: skip
     return comparison, tuple(one for entrant in entrants for one in entrant.judged)
@@ -127,7 +142,8 @@ def _check(contenders: Sequence[Contender], policy: Policy, resamples: int) -> N
         )  # fmt: skip
 
 
-def _draws(contenders: Sequence[Contender], seed: int, resamples: int) -> Draws:
+def drawn(contenders: Sequence[Contender], seed: int, resamples: int) -> Draws:
+    """The resamples that all contenders are held against."""
     run = contenders[0].runs[0]
     test = draw(np.random.default_rng([seed, 0]), len(units(run.test.truth)), resamples)
     validation = None
@@ -145,7 +161,7 @@ def _budget(policy: Policy, entrants: Sequence[Entrant]) -> float:
 
 
 def _detector(
-    entrant: Entrant, policy: Policy, draws: Draws, curve: DrawnFroc, measure: str, link: str
+    entrant: Entrant, policy: Policy, draws: Draws, curve: DrawnFroc, *, measure: str, link: str, sizes: Sequence[float]
 ) -> Detector:
     manifest = entrant.contender.runs[0].manifest
     seen = contract.unchecked([entrant.contender])
@@ -154,7 +170,7 @@ def _detector(
         run.test.predictions.region is not None and (run.manifest is None or run.manifest.masks != "boxes")
         for run in entrant.contender.runs
     )
-    told = figures(entrant)
+    told, hits = figures(entrant), placed(entrant.judged)
     return Detector(
         name=entrant.name,
         framework=manifest.framework if manifest else None,
@@ -166,10 +182,10 @@ def _detector(
         froc=froc_figures(entrant, curve),
         box_ap=_ap(entrant, "box"),
         mask_ap=_ap(entrant, "mask") if masks else None,
-        localization=localization(entrant.judged),
+        localization=summed_up(hits),
         miss_reasons=tally_of(REASONS, [name for one in entrant.judged for name in one.reason.tolist()]),
         false_alarm_reasons=tally_of(FALSE_ALARMS, [name for one in entrant.judged for name in one.outcome.tolist()]),
-        slices=sliced(entrant, draws),
+        slices=sliced(entrant, draws, sizes),
         under_trained=entrant.under_trained,
         measured=measured(entrant.contender),
         notes=[*seen.values(), *_capped(entrant)],
@@ -179,7 +195,14 @@ def _detector(
         calibration=calibration([run.test for run in entrant.contender.runs]),
         attribute_agreement=attribute_agreement(entrant.judged) if entrant.measured else None,
         expected_cost=_cost(told, policy),
+        localization_slices=localization_slices(hits, entrant.judged, sizes),
     )
+
+
+def _costs(policy: Policy) -> dict[str, float]:
+    if not policy.prevalence:
+        return {}
+    return {"escape": policy.escape, "overkill": policy.overkill, "prevalence": policy.prevalence}
 
 
 def _cost(told: Figures, policy: Policy) -> float | None:

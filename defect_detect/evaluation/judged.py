@@ -57,6 +57,8 @@ class Run:
     test: Evaluation
     validation: Evaluation | None
     manifest: Manifest | None
+    """How the predictions on test were made."""
+    validation_manifest: Manifest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

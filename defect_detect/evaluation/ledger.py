@@ -45,14 +45,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Its row among the predictions in canonical order."""
 
 
-def rows(judged: Sequence[Judged]) -> list[Row]:
-    """Detector by detector, seed by seed, in the order of the defects."""
-    return [row for one in judged for row in _of(one)]
+def rows(judged: Sequence[Judged], sizes: Sequence[float] = ()) -> list[Row]:
+    """Detector by detector, seed by seed, in the order of the defects; `sizes` are the edges of the size bins."""
+    return [row for one in judged for row in _of(one, sizes)]
 
 
-def _of(one: Judged) -> list[Row]:
+def _of(one: Judged, edges: Sequence[float]) -> list[Row]:
     truth, said, matching = one.evaluation.truth, one.evaluation.predictions, one.evaluation.matching
-    defects, severities, sizes = truth.defects, severity(truth), size_bin(truth)
+    defects, severities, sizes = truth.defects, severity(truth), size_bin(truth, edges)
     result = []
     for d in defects.counts.nonzero()[0].tolist():
         candidate, found = int(one.candidate[d]), bool(one.found[d])

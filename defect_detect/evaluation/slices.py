@@ -108,4 +108,6 @@ def parts(truth: Dataset, edges: Sequence[float] = ()) -> Iterator[Part]:
 
 
 def _text(column: Column) -> Column:
-    return np.array(["" if value is None else str(value) for value in column.tolist()], np.str_)
+    # A column of numbers has NaN where a row has none.
+    nothing = [value is None or value != value for value in column.tolist()]  # noqa: PLR0124
+    return np.array(["" if none else str(value) for value, none in zip(column.tolist(), nothing, strict=True)], np.str_)

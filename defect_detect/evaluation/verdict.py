@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from defect_detect.evaluation.comparison import Detector, Difference, Estimate, Pair, Rate
+from defect_detect.evaluation import adjudicate
+from defect_detect.evaluation.comparison import Adjudication, Detector, Difference, Estimate, Pair, Rate
 from defect_detect.evaluation.operating import Policy
 from defect_detect.evaluation.pairs import shown
 from defect_detect.evaluation.resampling import FEW_SEEDS
@@ -12,11 +13,18 @@ from defect_detect.evaluation.resampling import FEW_SEEDS
 POINT = 100
 
 
-def verdict(detectors: Sequence[Detector], pairs: Sequence[Pair], policy: Policy, allowed: Sequence[str]) -> str:
+def verdict(
+    detectors: Sequence[Detector],
+    pairs: Sequence[Pair],
+    policy: Policy,
+    allowed: Sequence[str],
+    adjudication: Adjudication | None = None,
+) -> str:
     """What to choose, or that the data can't tell. Critical misses come first."""
     parts = [_critical(detectors), _choice(detectors, pairs, policy), *_unreachable(detectors), *_untrained(detectors)]
     parts += [pair.sentence for pair in pairs if pair.outcome != "no_verdict"]
     parts += [_scope(detectors) if pairs else "", _allowed(allowed)]
+    parts += [adjudicate.words(adjudication)] if adjudication is not None else []
     return " ".join(part for part in parts if part)
 
 
@@ -161,7 +169,7 @@ def _p(difference: Difference) -> str:
 
 
 def _budget(policy: Policy) -> str:
-    return {
+    said = {
         "fppi": f"at a budget of {policy.value:g} false alarms per image",
         "overkill": f"when at most {POINT * policy.value:g} % of the defect-free parts may be rejected",
         "recall": f"when at least {POINT * policy.value:g} % of the defects must be found",
@@ -169,6 +177,7 @@ def _budget(policy: Policy) -> str:
         "cost": "at each one's least expected cost",
         "score": f"at score {policy.value:g}",
     }[policy.kind]
+    return f"{said}, with a threshold for each class" if policy.per_class else said
 
 
 def _unreachable(detectors: Sequence[Detector]) -> list[str]:

@@ -77,6 +77,14 @@ class Protocol(msgspec.Struct, frozen=True, kw_only=True):
     budget: float
     """FPPI at which budgets are matched and the partial FROC ends."""
     versions: dict[str, str]
+    geometry: str = "box"
+    """What IoU is taken of: `box` | `mask`"""
+    per_class: bool = False
+    """Whether every class has a threshold of its own."""
+    sizes: list[float] = []
+    """Edges of the size bins in the dataset's unit; none: COCO's bins of area."""
+    costs: dict[str, float] = {}
+    """`escape`, `overkill` and the `prevalence` of defective units, where they were given."""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
