@@ -13,7 +13,7 @@ from scipy import optimize, special, stats
 
 from defect_detect import geometry
 from defect_detect.errors import ConfigError
-from defect_detect.evaluation import pod_asymptotes, pod_bounds, pod_model
+from defect_detect.evaluation import pod_asymptotes, pod_bootstrap, pod_bounds, pod_likelihood, pod_model
 from defect_detect.evaluation.judged import Judged
 from defect_detect.evaluation.matching import evaluate
 from defect_detect.evaluation.pod import pod, pods
@@ -82,7 +82,7 @@ def profile(link, size, found, log_a):
 @pytest.mark.parametrize("link", ["logit", "probit"])
 @pytest.mark.parametrize("seed", range(3))
 def test_a90_95_is_where_the_profile_likelihood_ratio_refuses(seed, link):
-    size, found, _ = sample(seed, 100)
+    size, found, _ = sample(seed, 500)
 
     got = pod(size, found, link=link)
 
@@ -91,8 +91,39 @@ def test_a90_95_is_where_the_profile_likelihood_ratio_refuses(seed, link):
     assert profile(link, size, found, np.log(got.a90_95)) == pytest.approx(ONE_SIDED, abs=1e-4)
 
 
+def pooled(size, found):
+    unit = np.arange(len(size))
+    return pod_bounds.Sample(
+        log_size=np.log(size), hits=found.astype(float), trials=1, unit=unit, units=len(unit)
+    ).pooled()
+
+
+def test_with_few_targets_the_ratio_is_held_against_samples_of_the_fitted_curve():
+    size, found, _ = sample(1, 70)
+    got, trials = pod(size, found), pooled(size, found)
+    fit = pod_model.fit("logit", trials)
+
+    level = pod_likelihood.calibrated("logit", fit, trials)
+
+    assert got.bound_method == "likelihood ratio, calibrated by parametric bootstrap"
+    assert profile("logit", size, found, np.log(got.a90_95)) == pytest.approx(level**2, abs=1e-4)
+    assert 1.65 < level < 2.2
+    # ... which is what they say: the same quantile from samples drawn and fitted one by one.
+    rng, roots = np.random.default_rng(7), []
+    order = np.argsort(size)
+    for _ in range(40):
+        drawn = rng.random(70) < special.expit(got.intercept + got.slope * np.log(size))
+        again = pod_model.Trials(
+            log_size=np.log(size)[order], hits=drawn[order][None].astype(float), of=np.ones((1, 70))
+        )
+        root = pod_likelihood.signed_root("logit", again, fit.theta[0], np.log(got.a90))[0]
+        assert root**2 == pytest.approx(profile("logit", size, drawn, np.log(got.a90)), abs=1e-4)
+        roots.append(root)
+    assert np.mean(roots) > 0
+
+
 def test_the_lower_curve_is_the_least_pod_that_is_not_refused():
-    size, found, _ = sample(2, 100)
+    size, found, _ = sample(2, 500)
     got = pod(size, found)
     sign, log_size = np.where(found, 1.0, -1.0), np.log(size)
     best = special.log_expit(sign * (got.intercept + got.slope * log_size)).sum()
@@ -128,7 +159,7 @@ def test_the_bootstraps_bound_agrees_with_scipys_bca():
         (np.arange(units),), share, confidence_level=0.9, n_resamples=4000, method="BCa",
         rng=np.random.default_rng(1), vectorized=True,
     )  # fmt: skip
-    bound = pod_bounds.bootstrap("logit", fit, shown, weights, (0, 1))
+    bound = pod_bootstrap.bootstrap("logit", fit, shown, weights, (0, 1))
 
     assert float(bound.lower(np.array([at]))[0]) == pytest.approx(expected.confidence_interval.low, abs=0.01)
     assert got.bound_method == "bootstrap over 100 units, BCa"
@@ -138,7 +169,7 @@ def test_the_bootstraps_bound_agrees_with_scipys_bca():
 def test_binning_many_sizes_for_speed_hardly_moves_the_bound(monkeypatch):
     size, found, unit = sample(5, 600, per_unit=2)
     exact = pod(size, found, unit)
-    monkeypatch.setattr(pod_bounds, "_GROUPS", 128)
+    monkeypatch.setattr(pod_bootstrap, "_GROUPS", 128)
 
     grouped = pod(size, found, unit)
 
@@ -148,14 +179,15 @@ def test_binning_many_sizes_for_speed_hardly_moves_the_bound(monkeypatch):
 
 
 def test_clustered_units_widen_the_bound():
-    size, found, _ = sample(6, 120)
+    size, found, _ = sample(6, 500)
+    weights = draw(np.random.default_rng(0), 500, 500)
     alone = pod(size, found)
-    copied = pod(np.repeat(size, 4), np.repeat(found, 4), np.repeat(np.arange(120), 4))
+    copied = pod(np.repeat(size, 4), np.repeat(found, 4), np.repeat(np.arange(500), 4), weights=weights)
 
     assert copied.a90 == pytest.approx(alone.a90)
     # Four copies of each defect say no more than one does: the likelihood alone would halve the distance.
     naive = pod(np.repeat(size, 4), np.repeat(found, 4))
-    assert np.log(copied.a90_95 / alone.a90) > 0.8 * np.log(alone.a90_95 / alone.a90)
+    assert 0.8 < np.log(copied.a90_95 / alone.a90) / np.log(alone.a90_95 / alone.a90) < 1.25
     assert np.log(naive.a90_95 / alone.a90) < 0.6 * np.log(alone.a90_95 / alone.a90)
 
 

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from defect_detect.errors import ConfigError, Fault
-from defect_detect.evaluation import pod_asymptotes, pod_bounds, pod_model, pod_sizes
+from defect_detect.evaluation import pod_asymptotes, pod_bootstrap, pod_bounds, pod_likelihood, pod_model, pod_sizes
 from defect_detect.evaluation.comparison import Pod, PodBin, Rate
 from defect_detect.evaluation.judged import Judged
 from defect_detect.evaluation.pod_bounds import Bound, Sample
@@ -78,7 +78,7 @@ def pod(
     >>> found = np.concatenate([np.arange(20) < n for n in (1, 5, 12, 18, 20)])
     >>> curve = pod(size, found)
     >>> curve.status, round(curve.a50, 2), round(curve.a90, 2), round(curve.a90_95, 2)
-    ('ok', 3.23, 7.69, 11.23)
+    ('ok', 3.23, 7.69, 11.47)
 
     Raises:
         ConfigError: the link is unknown.
@@ -152,9 +152,9 @@ def _curve(blank: Pod, sample: Sample, weights: Column | None, seed: int) -> Pod
     if sample.clustered or len(free) > 2:  # noqa: PLR2004 - intercept and slope
         if weights is None:
             weights = draw(np.random.default_rng(seed), sample.units, pod_bounds.RESAMPLES)
-        bound = pod_bounds.bootstrap(link, fit, sample, weights, free)
+        bound = pod_bootstrap.bootstrap(link, fit, sample, weights, free)
     else:
-        bound = pod_bounds.likelihood_ratio(link, fit, sample.pooled())
+        bound = pod_likelihood.likelihood_ratio(link, fit, sample.pooled())
     grid = np.linspace(sample.log_size.min(), sample.log_size.max(), _GRID)
     floor, ceiling = float(theta[0, pod_model.FLOOR]), float(theta[0, pod_model.CEILING])
     drawn = msgspec.structs.replace(

@@ -168,12 +168,12 @@ def scores(link: str, theta: Floats, trials: Trials, free: tuple[int, ...]) -> l
     return [surprise * one[0] for one in gradient(link, theta, trials.log_size, free)]
 
 
-def best_slope(link: str, trials: Trials, intercept: float, start: float) -> float:
-    """The log likelihood at the best slope of a curve that passes `intercept` at log size 0."""
+def best_slopes(link: str, trials: Trials, intercept: float, start: float) -> Floats:
+    """(B,) the log likelihood at the best slope of a curve that passes `intercept` at log size 0."""
     scale = float(np.abs(trials.log_size).max()) or 1.0
     inner = Trials(log_size=trials.log_size / scale, hits=trials.hits, of=trials.of)
-    theta = np.array([[intercept, start * scale, 0.0, 1.0]])
-    return float(_climb(link, inner, theta, (SLOPE,)).log_likelihood[0])
+    theta = np.tile([intercept, start * scale, 0.0, 1.0], (len(trials.of), 1))
+    return _climb(link, inner, theta, (SLOPE,)).log_likelihood
 
 
 def gradient(link: str, theta: Floats, log_size: Floats, free: tuple[int, ...]) -> list[Floats]:
