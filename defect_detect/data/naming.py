@@ -8,7 +8,7 @@ the two are decided together.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ class Names:
         self.category = {category.name: row for row, category in enumerate(dataset.categories)}
         self.images: Mapping[Space, Mapping[Key | None, int]] = {
             "normalized": {id_: row for row, id_ in enumerate(dataset.images.id.tolist())},
-            "source": {key(id_): row for row, id_ in enumerate(dataset.images.source_id)},
+            "source": dict(zip(_keys(dataset.images.source_id), range(len(dataset.images)), strict=True)),
         }
         self.labels: Mapping[Space, Mapping[Key | None, int]] = {
             "normalized": {category.id: row for row, category in enumerate(dataset.categories)},
@@ -146,6 +146,13 @@ def _range(known: Mapping[Space, Mapping[Key | None, int]]) -> str:
 
 def _ends(ids: list[str]) -> str:
     return ", ".join(ids) if len(ids) <= _SHOWN else f"{ids[0]} to {ids[-1]}"
+
+
+def _keys(ids: Sequence[int | str]) -> Iterable[Key | None]:
+    """The ids in their one form; most datasets have small whole numbers, which are in it."""
+    if set(map(type, ids)) == {int} and max(map(abs, ids)) < 2**63:  # type: ignore[arg-type]
+        return ids
+    return map(key, ids)
 
 
 def _files(dataset: Dataset) -> dict[str, int]:

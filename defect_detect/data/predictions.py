@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from defect_detect import geometry
+from defect_detect.data import outlined
 from defect_detect.data.entries import of_entries
 from defect_detect.data.files import atomic_write
 from defect_detect.data.naming import Names, decide
@@ -19,7 +20,7 @@ from defect_detect.data.regions import to_coco
 from defect_detect.errors import Fault, PredictionsError
 from defect_detect.job import Manifest
 from defect_detect.ranking import ranked
-from defect_detect.tables import Column, Dataset, Ints, Predictions, Region
+from defect_detect.tables import Column, Dataset, Ints, Predictions, Region, Rle
 
 _TABLE = 8
 """A table of all ids is quicker than sorting them while it is at most so many times as long as the rows."""
@@ -43,11 +44,16 @@ def read(path: Path, dataset: Dataset, *, ids: str = "auto") -> Predictions:
     names = Names(dataset)
     plain = results(raw)
     found = None if plain is None else _of_columns(path, plain, names, ids)
+    if plain is None:
+        with_regions = outlined.results(raw)
+        found = None if with_regions is None else _of_columns(path, with_regions[0], names, ids, with_regions[1])
     # One by one takes ten times as long, but knows names and regions, and can say what is wrong where.
     return of_entries(path, raw, names, ids) if found is None else found
 
 
-def _of_columns(path: Path, said: Said, names: Names, ids: str) -> Predictions | None:
+def _of_columns(
+    path: Path, said: Said, names: Names, ids: str, region: tuple[Rle, ...] | None = None
+) -> Predictions | None:
     """The predictions, or None if one of them does not fit the dataset.
 
     Raises:
@@ -58,13 +64,17 @@ def _of_columns(path: Path, said: Said, names: Names, ids: str) -> Predictions |
     space = decide(path, set(images.tolist()), set(labels.tolist()), names, ids=ids)
     image_row = np.array([names.images[space].get(id_, -1) for id_ in images.tolist()], np.int64)
     label_row = np.array([names.labels[space].get(id_, -1) for id_ in labels.tolist()], np.int64)
-    known = (image_row >= 0).all() and (label_row >= 0).all()
-    xy, size, score = said.xywh[:, :2], said.xywh[:, 2:], said.score
-    if not (known and (size >= 0).all() and ((score >= 0) & (score <= 1)).all()):
+    known = image_row.min(initial=0) >= 0 and label_row.min(initial=0) >= 0
+    box, score = said.xywh.copy(), said.score
+    if not (known and box[:, 2:].min(initial=0) >= 0 and score.min(initial=0) >= 0 and score.max(initial=0) <= 1):
         return None
-    return Predictions(
-        image=image_row[image_of], label=label_row[label_of], box=np.concatenate([xy, xy + size], axis=1), score=score
-    )
+    box[:, 2:] += box[:, :2]
+    image = image_row[image_of]
+    if region is not None:
+        size = np.array([(one.width, one.height) for one in region], np.int64)
+        if not np.array_equal(size, names.dataset.images.size[image]):
+            return None
+    return Predictions(image=image, label=label_row[label_of], box=box, score=score, region=region)
 
 
 def _distinct(ids: Ints) -> tuple[Ints, Ints]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from defect_detect.data import plain
+from defect_detect.data import outlined, plain
 from defect_detect.data.columns import columns
-from defect_detect.data.records import SCHEMA, WRITER, DefectRecord, SplitFile
+from defect_detect.data.records import SCHEMA, WRITER, DefectRecord, ImageRecord, SplitFile
 from defect_detect.data.regions import from_coco
 from defect_detect.errors import DatasetError, Fault
 from defect_detect.tables import Category, Column, Dataset, Defects, Floats, Images, Ints
@@ -26,8 +28,12 @@ def decoded(path: Path, raw: bytes) -> Dataset:
         DatasetError: it was not written by this package, or was damaged.
     """
     try:
-        numbers = plain.truth(raw)
-        if numbers is None or numbers[0].info.regions:
+        with_regions = outlined.truth(raw)
+        numbers = plain.truth(raw) if with_regions is None else None
+        if with_regions is not None:
+            content, marked, regions = with_regions
+            objects = {"source_id": tuple(marked.source_id.tolist()), "region": regions}
+        elif numbers is None or numbers[0].info.regions:
             # Regions, attributes and ids of text are objects anyway: each annotation is read as one.
             content = _SPLIT_FILE.decode(raw)
             marked, objects = _of_records(content)
@@ -56,27 +62,30 @@ def not_ours(path: Path, found: str) -> Fault:
 
 def corners(xywh: Floats, size: Column) -> Floats:
     """(N, 4) x0 y0 x1 y1 of (N, 4) x y width height; x + width may round to an ulp past the edge `size`."""
-    return np.concatenate([xywh[:, :2], np.minimum(xywh[:, :2] + xywh[:, 2:], size)], axis=1)
+    box = xywh.copy()
+    box[:, 2:] += box[:, :2]
+    np.minimum(box[:, 2:], size, out=box[:, 2:])
+    return box
 
 
 def _of_records(content: SplitFile) -> tuple[plain.Marked, dict[str, Any]]:
     """The columns of the annotations, and what of `Defects` is made of objects."""
     listed = content.annotations
-
-    def whole(name: str) -> Ints:
-        return np.fromiter((getattr(defect, name) for defect in listed), np.int64, len(listed))
-
     marked = plain.Marked(
-        id=whole("id"), image_id=whole("image_id"), category_id=whole("category_id"), iscrowd=whole("iscrowd"),
-        ignore=whole("ignore"), source_id=np.zeros(len(listed), np.int64),
+        **{name: _whole(listed, name) for name in ("id", "image_id", "category_id", "iscrowd", "ignore")},
+        source_id=np.zeros(len(listed), np.int64),
         xywh=np.array([defect.bbox for defect in listed], np.float64).reshape(-1, 4),
         area=np.array([defect.area for defect in listed], np.float64),
-    )  # fmt: skip
+    )
     return marked, {
         "source_id": tuple(defect.source_id for defect in listed),
         "region": _regions(listed) if content.info.regions else None,
         "attribute": columns([defect.attributes for defect in listed]),
     }
+
+
+def _whole(listed: Sequence[ImageRecord] | Sequence[DefectRecord], name: str) -> Ints:
+    return np.fromiter(map(attrgetter(name), listed), np.int64, len(listed))
 
 
 def _regions(listed: list[DefectRecord]) -> tuple[Any, ...]:
@@ -90,14 +99,14 @@ def _tables(root: Path, content: SplitFile, marked: plain.Marked, objects: dict[
         ValueError: an annotation of an image or a category that is not listed.
     """
     images = content.images
-    ids = np.array([image.id for image in images], np.int64)
-    size = np.array([[image.width for image in images], [image.height for image in images]], np.int64).T.copy()
+    ids = _whole(images, "id")
+    size = np.stack([_whole(images, "width"), _whole(images, "height")], axis=1)
     row, label = _rows_of(ids, marked.image_id), marked.category_id - 1
     if len(label) and not 0 <= label.min() <= label.max() < len(content.categories):
         raise ValueError("a category id that is not listed")
     attributes = columns([image.attributes for image in images])
-    renamed = [image.source_file for image in images]
-    if renamed != [image.file_name for image in images]:
+    renamed = list(map(attrgetter("source_file"), images))
+    if renamed != list(map(attrgetter("file_name"), images)):
         attributes["source_file"] = np.array(renamed, np.str_)
     return Dataset(
         root=root,
@@ -109,8 +118,8 @@ def _tables(root: Path, content: SplitFile, marked: plain.Marked, objects: dict[
             file=tuple(f"{PICTURES}/{image.file_name}" for image in images),
             id=ids,
             size=size,
-            group=np.array([image.group for image in images], np.str_),
-            source_id=tuple(image.source_id for image in images),
+            group=np.array(list(map(attrgetter("group"), images)), np.str_),
+            source_id=tuple(map(attrgetter("source_id"), images)),
             attribute=attributes,
         ),
         defects=Defects(
