@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -156,16 +158,34 @@ def test_many_seeds_widen_the_interval():
     assert over_seeds(values[:2], rng).std() == pytest.approx(0.0, abs=1e-12)
 
 
-def test_sign_flip_is_exact_for_few_units():
-    difference = np.array([3.0, 2.0, 1.0, -1.0, 0.0, 0.0])
+def brute_force(difference):
+    """Every way to flip; those as far as the one seen count half."""
+    told = difference[difference != 0]
+    sums = np.array([np.dot(signs, told) for signs in itertools.product((-1, 1), repeat=len(told))])
+    beyond = np.abs(sums) - abs(told.sum())
+    return float(np.mean((beyond > 1e-9) + 0.5 * (np.abs(beyond) <= 1e-9)))
 
-    signs = np.array(np.meshgrid(*[[-1, 1]] * 4)).reshape(4, -1)
-    sums = signs.T @ difference[:4]
-    expected = float((np.abs(sums) >= abs(difference.sum())).mean())
 
-    assert sign_flip(difference) == pytest.approx(expected)
+@pytest.mark.parametrize(
+    "difference",
+    [[3, 2, 1, -1, 0, 0], [1, 1, 1, 1, -1], [1, 1, -1, -1], [2, 2, 2], [-1, -2, 0.5], [0.1, 0.2, -0.3], [5]],
+)
+def test_sign_flip_is_every_flip_of_few_units(difference):
+    difference = np.array(difference, float)
+
+    assert sign_flip(difference) == pytest.approx(brute_force(difference))
+    assert sign_flip(-difference) == sign_flip(difference)
+
+
+def test_sign_flip_of_no_difference_says_nothing():
     assert sign_flip(np.zeros(5)) == 1.0
-    assert sign_flip(np.array([1.0, 1, 1, 1, -1])) == pytest.approx(stats.binomtest(4, 5).pvalue)
+
+
+def test_sign_flip_of_differences_of_one_is_the_binomial_test_less_half_its_ties():
+    difference = np.array([1.0] * 19 + [-1.0] * 8)
+
+    plain = stats.binomtest(8, 27).pvalue
+    assert sign_flip(difference) == pytest.approx(plain - stats.binom.pmf(8, 27, 0.5))
 
 
 def test_drawn_flips_agree_with_scipys():
@@ -296,4 +316,4 @@ def test_shifts_widen_the_sign_flip_and_none_leave_it():
     expected = 2 * stats.norm.sf(abs(difference.sum()) / spread)
     assert sign_flip(difference, seed=1, shift=shift) == pytest.approx(expected, abs=0.02)
     assert sign_flip(difference, seed=1, shift=shift + 100) == sign_flip(difference, seed=1, shift=shift)
-    assert sign_flip(np.zeros(3), shift=shift) == 1.0
+    assert sign_flip(np.zeros(3), shift=shift) == pytest.approx(1.0, abs=1e-4)

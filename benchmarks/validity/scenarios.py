@@ -39,9 +39,11 @@ COVERAGE = (
     _of("middling", "2 pictures, 3 defects", 100, 100, _two(0.2)),
     _of("large clusters", "2 pictures, 9 defects", 100, 100, _two(0.2), more=8.0),
     _of("few, large", "3 pictures, 6 defects", 40, 40, _two(0.2), images=5, more=5.0),
+    _of("very few", "3 pictures, 6 defects", 25, 25, _two(0.2), images=5, more=5.0),
     _of("few, small", "1.5 pictures, 1.5 defects", 40, 40, _two(0.2), images=2, more=0.5),
     _of("low FN rate", "2 pictures, 3 defects", 200, 200, _two(0.03)),
     _of("low FN rate, few", "2 pictures, 3 defects", 60, 60, _two(0.03)),
+    _of("hardly a miss", "2 pictures, 3 defects; FN rate 0.005", 60, 60, _two(0.005)),
     _of("high FN rate", "2 pictures, 3 defects", 100, 100, _two(0.6)),
     _of("wide budget", "2 pictures, 3 defects", 100, 100, _two(0.2, budget=0.5), more=2.0),
     _of("informative", "parts with easy defects have more of them", 100, 100, _two(0.2), informative=0.5),
@@ -50,13 +52,13 @@ COVERAGE = (
 )
 """Both detectors have the same true FN rate, but in the last."""
 
-STEPS = (0.04, 0.08, 0.12, 0.16, 0.2)
+STEPS = (0.05, 0.1, 0.15, 0.2)
 POWER = tuple(
     _of(f"{name} +{step:g}", f"0.15 against {0.15 + step:.2f}", units, units, _two(0.15, 0.15 + step))
-    for name, units in (("power 100", 100), ("power 300", 300))
+    for name, units in (("power 100", 100), ("power 250", 250))
     for step in STEPS
 )
-"""Differences from 4 to 20 points, on 100 and on 300 units."""
+"""Differences from 5 to 20 points, on 100 and on 250 units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
