@@ -17,48 +17,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from defect_detect.data import coco
-from defect_detect.data.normalize import Normalized, normalize
-from defect_detect.data.repairs import Repair
+from defect_detect.data.normalize import normalize
 from defect_detect.errors import DatasetError, DefectDetectError
+from tests import exports
+from tests.exports import Content, changed, clean, run
 
-Content = dict[str, Any]
 _REMOVE = object()
-
-
-def clean() -> Content:
-    images = [{"id": n, "file_name": f"p{n}.png", "width": 60, "height": 40} for n in range(1, 7)]
-    annotations = [
-        {
-            "id": n, "image_id": 1 + n % 5, "category_id": 1 + n % 2, "bbox": [5 + n, 6, 20, 10], "area": 200,
-            "iscrowd": 0, "segmentation": [[5 + n, 6, 25 + n, 6, 25 + n, 16, 5 + n, 16]],
-        }
-        for n in range(1, 11)
-    ]  # fmt: skip
-    return {
-        "images": images, "annotations": annotations,
-        "categories": [{"id": 1, "name": "pit"}, {"id": 2, "name": "scratch"}],
-    }  # fmt: skip
 
 
 @pytest.fixture(scope="module", name="pictures")
 def _pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "images"
-    folder.mkdir()
-    for number in range(1, 7):
-        noise = np.random.default_rng(number).integers(0, 255, (40, 60), dtype=np.uint8)
-        Image.fromarray(noise).save(folder / f"p{number}.png")
-    return folder
-
-
-def run(content: object, pictures: Path, folder: Path, **options: Any) -> Normalized:
-    raw = content if isinstance(content, bytes) else json.dumps(content).encode()
-    (folder / "export.json").write_bytes(raw)
-    return normalize(folder / "export.json", images=pictures, out=folder / "out", **options)
-
-
-def changed(made: Normalized) -> list[Repair]:
-    """What was done to the input, without what was only noted."""
-    return [repair for repair in made.repairs if repair.action != "noted"]
+    return exports.pictures(tmp_path_factory.mktemp("data") / "images")
 
 
 def change(at: int = 0, **fields: Any) -> Callable[[Content], None]:

@@ -78,6 +78,7 @@ def take(
             log.noted(where, f"picture re-encoded as 8-bit PNG: {picture.recoded}", entry.name)
         if picture.remark:
             log.noted(where, f"odd picture: {picture.remark}", entry.name)
+    _note_copies(taken, sources, log)
     rows = [
         row
         for index, source in enumerate(sources)
@@ -98,6 +99,15 @@ def take(
     _note_crossing(sound, sources, log)
     _keep(taken, sound, doubtful, log)
     return taken
+
+
+def _note_copies(taken: Intake, sources: Sequence[Source], log: Log) -> None:
+    """Name pictures that are another one's copy: both are kept, in one split."""
+    first: dict[str, Entry] = {}
+    for entry, picture in sorted(taken.images, key=lambda each: each[0].name):
+        known = first.setdefault(picture.sha256, entry) if picture.sha256 else entry
+        if known is not entry and not sources[entry.source].own:
+            log.noted(f"{entry.where}.file_name", "picture under two names, byte for byte", [known.name, entry.name])
 
 
 def _rows(

@@ -52,18 +52,15 @@ class Listing:
     missing   entries whose picture isn't there
     lost      why the image of that id is out
     given     as many as the file lists
-    left_out  of these, missing, merged or not usable
     """
 
     entries: list[Entry] = field(default_factory=list)
     missing: list[Entry] = field(default_factory=list)
     lost: dict[Key, str] = field(default_factory=dict)
     given: int = 0
-    left_out: int = 0
 
     def lose(self, entry: Entry, why: str) -> None:
-        """Count an image whose picture is missing."""
-        self.left_out += 1
+        """Note an image whose picture is missing."""
         self.missing.append(entry)
         self.lost.setdefault(entry.id, why)
 
@@ -105,8 +102,12 @@ def collect(index: int, source: Source, folder: Folder, group: str | None, log: 
                 found=f"{entry.name!r} under the ids {same_name.id} and {entry.id}",
                 fix="Merge the two entries and their annotations.",
             )  # fmt: skip
+        elif same_id is not entry and (same_id.declared, same_id.group) != (entry.declared, entry.group):
+            log.refused(
+                where, expected="each image once", fix="Remove one of the two entries.",
+                found=f"{entry.name!r} listed twice with another size or group ({same_id.where})",
+            )  # fmt: skip
         elif same_id is not entry:
-            listing.left_out += 1
             log.merged(where, "image listed twice", entry.name, same_id.where)
         elif entry.missing:
             listing.lose(entry, entry.missing)
@@ -138,7 +139,6 @@ def _id(position: int, raw: Any, source: Source, listing: Listing, log: Log) -> 
     name = raw.get("file_name") if isinstance(raw, dict) else None
     if id_ is None or not isinstance(name, str) or not name.strip():
         what = "image without id or file_name"
-        listing.left_out += 1
         if id_ is not None:
             listing.lost.setdefault(id_, what)
         log.quarantined(where, what, raw, source.split)
