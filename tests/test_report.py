@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
@@ -184,6 +184,7 @@ def test_page_says_how_many_missed_defects_there_are_beyond_those_shown(truth, j
         assert f"{title[0].upper()}{title[1:]}: {len(group.defects)}".replace("<", "&lt;").replace(">", "&gt;") in html
 
 
+@settings(deadline=None)
 @given(limit=st.integers(0, 80))
 def test_every_missed_defect_is_in_one_group_and_no_group_hides_another(limit):
     truth, judged = _cached()

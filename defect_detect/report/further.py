@@ -13,9 +13,11 @@ def further(comparison: Comparison) -> list[str]:
     detectors = comparison.detectors
     lines = []
     whole = {d.name: _whole(d) for d in detectors}
-    measures = sorted({f"{pod.measure}" for pod in whole.values() if pod is not None})
+    measures = sorted({pod.measure for pod in whole.values() if pod is not None})
     if measures:
-        lines.append(f"a90/95 by {', '.join(measures)}: {_each(detectors, lambda d: _bound(whole[d.name]))}")
+        hopeless = all(pod is None or pod.status == "not_estimable" for pod in whole.values())
+        bounds = "not estimable" if hopeless else _each(detectors, lambda d: _bound(whole[d.name]))
+        lines.append(f"a90/95 by {', '.join(measures)}: {bounds}" + (" (why: report.html)" if hopeless else ""))
     if any(d.lrp is not None for d in detectors):
         lines.append(f"oLRP: {_each(detectors, lambda d: wording.number(d.lrp.olrp if d.lrp else None))}")
     if any(d.expected_cost is not None for d in detectors):

@@ -101,7 +101,8 @@ def thresholds(detector: Detector) -> str:
     point = detector.operating_point
     if all(value is None for value in point.thresholds):
         return {"unreachable": "unreachable", "not_measurable": "not measurable"}.get(point.status, NOTHING)
-    return ", ".join("none" if value is None else f"{value:.3f}" for value in point.thresholds)
+    said = ", ".join("none" if value is None else f"{value:.3f}" for value in point.thresholds)
+    return f"by class, from {said}" if point.by_class else said
 
 
 def no_figures(detector: Detector) -> str:
@@ -125,7 +126,8 @@ def size(value: float | None, unit: str) -> str:
 def pod_says(pod: Pod) -> str:
     """The answer of a POD in a line: a90 and a90/95, or why there is none."""
     if pod.status == "not_estimable":
-        return f"Not estimable: {pod.why}"
+        # The reason is a sentence of its own, and goes on behind the colon.
+        return f"Not estimable: {pod.why[:1].lower()}{pod.why[1:]}"
     if pod.status == "all_found":
         return f"All {pod.targets:,} found. {pod.why}"
     return f"a90 {size(pod.a90, pod.unit)}, a90/95 {size(pod.a90_95, pod.unit)}"
@@ -134,12 +136,14 @@ def pod_says(pod: Pod) -> str:
 def pod_note(pod: Pod) -> str:
     """What else must be known of it: status and reason, model, how the bound was found, warnings."""
     if pod.status == "ok":
-        shape = [f"floor {pod.floor:.3g}"] if pod.floor > 0 else []
+        shape = [pod.link]
+        shape += [f"floor {pod.floor:.3g}"] if pod.floor > 0 else []
         shape += [f"ceiling {pod.ceiling:.3g}"] if pod.ceiling < 1 else []
-        said = [pod.link, *shape, *([f"bound: {pod.bound_method}"] if pod.bound_method else []), pod.why]
+        shape += [f"bound by {pod.bound_method}"] if pod.bound_method else []
+        said = [", ".join(shape), pod.why]
     else:
         said = [pod_says(pod)]
-    return "; ".join(text for text in [*said, *pod.warnings] if text)
+    return " ".join(text if text.endswith(".") else f"{text}." for text in [*said, *pod.warnings] if text)
 
 
 def flags(detector: Detector) -> list[str]:
@@ -184,7 +188,16 @@ def judged_at(comparison: Comparison) -> str:
     """Policy, IoU and label rule in a line."""
     protocol = comparison.protocol
     label = "right label required" if protocol.class_aware else "label ignored"
-    return f"policy {protocol.policy}, IoU \u2265 {protocol.iou:g}, {label}"
+    of = "mask IoU" if protocol.geometry == "mask" else "IoU"
+    return f"policy {protocol.policy}, {of} \u2265 {protocol.iou:g}, {label}"
+
+
+def size_bins(comparison: Comparison) -> str:
+    """How defects are put into bins of size."""
+    edges, unit = comparison.protocol.sizes, comparison.dataset.unit
+    if not edges:
+        return "COCO's bins of area, small under 32 \u00d7 32 px, large from 96 \u00d7 96 px"
+    return f"bins of the long side with edges at {', '.join(f'{edge:g}' for edge in edges)} {unit}"
 
 
 def plain(value: Any) -> str:

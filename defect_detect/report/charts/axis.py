@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5)
 _MOST_TICKS = 6
-_MOST_LOG_TICKS = 9
-_A_DECADE = (1, 2, 5)
+_MOST_LOG_TICKS = 6
+_A_DECADE = ((1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +49,15 @@ class LogAxis:
         return round(100 * min(share, 1.0), 3)
 
     def ticks(self) -> tuple[Tick, ...]:
-        """At 1, 2 and 5 of each power of ten, at powers alone where those would be too many."""
+        """At round values of each power of ten, the more the shorter the axis; at powers alone on a long one."""
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        fine = [k * 10.0**d for d in decades for k in _A_DECADE if self._holds(k * 10.0**d)]
-        values = fine if len(fine) <= _MOST_LOG_TICKS else [10.0**d for d in decades if self._holds(10.0**d)]
+        for of in _A_DECADE:
+            values = [k * 10.0**d for d in decades for k in of if self._holds(k * 10.0**d)]
+            if len(values) <= _MOST_LOG_TICKS:
+                return self._labelled(values)
+        return self._labelled([10.0**d for d in decades if self._holds(10.0**d)])
+
+    def _labelled(self, values: Sequence[float]) -> tuple[Tick, ...]:
         return tuple(Tick(at=self.place(value), label=f"{value:g}") for value in values)
 
     def _holds(self, value: float) -> bool:
