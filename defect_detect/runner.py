@@ -29,7 +29,8 @@ _GRACE = 10.0
 _LOG_LINES = 15
 _PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES",
               "CUDA_HOME", "XDG_CACHE_HOME", "TORCH_HOME", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy",
-              "http_proxy", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")  # fmt: skip
+              "http_proxy", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "DEFECT_DETECT_CACHE",
+              "DEFECT_DETECT_PURE")  # fmt: skip
 
 
 class Workers:

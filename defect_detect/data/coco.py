@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from defect_detect.data import cache, kept
 from defect_detect.data.columns import rows
 from defect_detect.data.files import atomic_write, sha256_file
 from defect_detect.data.fingerprint import fingerprint
@@ -80,22 +81,31 @@ def describe(root: Path) -> DatasetFile:
     return content
 
 
-def load(root: Path, split: str) -> Dataset:
+def load(root: Path, split: str, *, verify: bool = False) -> Dataset:
     """One split of a normalized dataset.
+
+    The columns of a large file are kept (`data.cache`), and taken from there while the file is unchanged;
+    `verify` compares its content instead of its size and times.
 
     Raises:
         DatasetError: there is no such split, or its file was damaged.
     """
     path = root / f"{split}.json"
     try:
-        raw = path.read_bytes()
+        return cache.through(
+            path,
+            kept.code(),
+            build=lambda raw: decoded(path, raw),
+            pack=kept.pack,
+            unpack=lambda columns: kept.unpack(root, columns),
+            verify=verify,
+        )
     except OSError:
         have = ", ".join(found.stem for found in sorted(root.glob("*.json")) if found.stem != "dataset")
         raise DatasetError(
             Fault(where=str(root), expected=f"a normalized dataset with the split {split!r}", found=have or "none",
                   fix="Run tools/normalize.py on the COCO files first.")
         ) from None  # fmt: skip
-    return decoded(path, raw)
 
 
 def write(dataset: Dataset, origin: Origin | None = None) -> Dataset:
