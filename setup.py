@@ -14,7 +14,7 @@ setup(
             depends=[str(NATIVE / "native.h")],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             # A fused multiply-add rounds once where NumPy rounds twice; the results are to be the same.
-            extra_compile_args=["-std=c11", "-O2", "-ffp-contract=off"],
+            extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off"],
             py_limited_api=True,
             optional=True,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ class _Stretches:
     measure: Ints
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Masks:
     """N regions and the pictures they lie in.
 
@@ -41,6 +42,20 @@ class Masks:
 
     region: Sequence[Region]
     size: Ints
+
+    @cached_property
+    def stretches(self) -> _Stretches | None:
+        """What is compared; None where pycocotools has to do it."""
+        if native.compiled is None:
+            return None
+        found = native.compiled.stretches(self.region, np.ascontiguousarray(self.size), Rle)
+        if found is None:
+            return None
+        return _Stretches(
+            stretch=np.frombuffer(found[0], np.uint64),
+            end=np.frombuffer(found[1], np.int64),
+            measure=np.frombuffer(found[2], np.int64).reshape(-1, 5),
+        )
 
     def take(self, rows: Ints) -> Masks:
         """The rows of these indices."""
@@ -53,10 +68,7 @@ def overlaps(ours: Masks, theirs: Masks, row: Ints, other: Ints, crowd: Bools) -
     Against a `crowd` (G,) of `theirs`: the intersection over our area, as COCO has it. 0 where nothing is
     shared.
     """
-    mine, row = np.unique(row, return_inverse=True)
-    yours, other = np.unique(other, return_inverse=True)
-    ours, theirs, crowd = ours.take(mine), theirs.take(yours), crowd[yours]
-    a, b = _stretches(ours), _stretches(theirs)
+    a, b = ours.stretches, theirs.stretches
     if native.compiled is None or a is None or b is None or not np.array_equal(ours.size[row], theirs.size[other]):
         return _by_pycocotools(ours, theirs, row, other, crowd)
     shared = np.empty(len(row), np.int64)
@@ -69,31 +81,9 @@ def overlaps(ours: Masks, theirs: Masks, row: Ints, other: Ints, crowd: Bools) -
 
 def areas(masks: Masks) -> Floats:
     """(N,) px^2."""
-    found = _stretches(masks)
-    if found is not None:
-        return found.measure[:, 0].astype(np.float64)
+    if masks.stretches is not None:
+        return masks.stretches.measure[:, 0].astype(np.float64)
     return np.array([geometry.region_area(rle) for rle in _rles(masks)], np.float64)
-
-
-def _stretches(masks: Masks) -> _Stretches | None:
-    if native.compiled is None:
-        return None
-    listed: list[bytes | tuple[Floats, ...]] = []
-    for region, (width, height) in zip(masks.region, masks.size.tolist(), strict=True):
-        if isinstance(region, Rle):
-            if (region.width, region.height) != (width, height):
-                return None
-            listed.append(region.counts)
-        else:
-            listed.append(region.rings)
-    found = native.compiled.stretches(listed, np.ascontiguousarray(masks.size))
-    if found is None:
-        return None
-    return _Stretches(
-        stretch=np.frombuffer(found[0], np.uint64),
-        end=np.frombuffer(found[1], np.int64),
-        measure=np.frombuffer(found[2], np.int64).reshape(-1, 5),
-    )
 
 
 def _rles(masks: Masks) -> list[Rle]:
@@ -101,7 +91,9 @@ def _rles(masks: Masks) -> list[Rle]:
 
 
 def _by_pycocotools(ours: Masks, theirs: Masks, row: Ints, other: Ints, crowd: Bools) -> Floats:
-    mine, yours = _rles(ours), _rles(theirs)
+    our_rows, row = np.unique(row, return_inverse=True)
+    their_rows, other = np.unique(other, return_inverse=True)
+    mine, yours, crowd = _rles(ours.take(our_rows)), _rles(theirs.take(their_rows)), crowd[their_rows]
     meets = np.flatnonzero(geometry.paired_intersection(_boxes(mine)[row], _boxes(yours)[other]) > 0)
     result = np.zeros(len(row))
     order = meets[np.argsort(row[meets], kind="stable")]

@@ -72,7 +72,7 @@ def _take(value: Any, rows: Ints) -> Any:
     if isinstance(value, Mapping):
         return {name: array[rows] for name, array in value.items()}
     if isinstance(value, tuple):
-        return tuple(value[row] for row in rows)
+        return tuple([value[row] for row in rows.tolist()])
     return None if value is None else value[rows]
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from defect_detect import geometry, masks, native
+from defect_detect import geometry, native
 from defect_detect.evaluation.matching import Pairs, overlapping
+from defect_detect.masks import Masks, areas
 from defect_detect.tables import Bools, Dataset, Defects, Floats, Ints, Predictions
 
 Bits = NDArray[np.uint64]
@@ -52,12 +53,15 @@ def fates(truth: Dataset, predictions: Predictions, shape: str) -> Fates:
     """
     order, rank = _ranked(truth, predictions)
     said, defects = predictions.take(order), truth.defects
-    pairs = overlapping(truth, said, shape, least=float(IOUS[0]))
+    masks = None
+    if shape == "mask" and said.region is not None:
+        masks = Masks(region=said.region, size=truth.images.size[said.image])
+    pairs = overlapping(truth, said, shape, least=float(IOUS[0]), ours=masks)
     same = said.label[pairs.prediction] == defects.label[pairs.defect]
     pairs = pairs.take(same)
     counts = np.stack([defects.counts & (defects.area >= low) & (defects.area <= high) for low, high in AREAS.values()])
     hit, absorbed = _decided(defects, pairs, counts, len(said))
-    area = _areas(truth, said, shape)
+    area = geometry.area(said.box) if masks is None else areas(masks)
     outside = np.zeros(len(said), np.uint64)
     for place, (low, high) in enumerate(AREAS.values()):
         outside |= np.where((area < low) | (area > high), np.uint64(_ONE_RANGE << place * len(IOUS)), np.uint64(0))
@@ -137,10 +141,3 @@ def _packed(counts: Bools) -> list[int]:
         packed |= np.where(row, _ONE_RANGE << place * len(IOUS), 0)
     result: list[int] = packed.tolist()
     return result
-
-
-def _areas(truth: Dataset, said: Predictions, shape: str) -> Floats:
-    """(P,) px^2 of the predictions."""
-    if shape == "box" or said.region is None:
-        return geometry.area(said.box)
-    return masks.areas(masks.Masks(region=said.region, size=truth.images.size[said.image]))

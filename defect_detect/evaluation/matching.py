@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from defect_detect import masks
 from defect_detect.data.predictions import canonical_order
 from defect_detect.errors import ConfigError, Fault, PredictionsError
 from defect_detect.evaluation.judged import Evaluation, Matching, Rule
 from defect_detect.evaluation.kernels import Spans, candidates, greedy, near
+from defect_detect.masks import Masks, overlaps
 from defect_detect.ranking import ranked
 from defect_detect.tables import Bools, Column, Dataset, Defects, Floats, Ints, Predictions
 
@@ -95,17 +95,19 @@ def check(rule: Rule) -> None:
         raise ConfigError(*faults)
 
 
-def overlapping(truth: Dataset, predictions: Predictions, shape: str = "box", *, least: float = 0.0) -> Pairs:
+def overlapping(
+    truth: Dataset, predictions: Predictions, shape: str = "box", *, least: float = 0.0, ours: Masks | None = None
+) -> Pairs:  # fmt: skip
     """All pairs of a prediction and a defect in one picture that share area; `shape` is `box` or `mask`.
 
-    `least` leaves out those that overlap less.
+    `least` leaves out those that overlap less. `ours`: the predictions' masks, for those who use them again.
 
     Raises:
         PredictionsError: `mask`, and one side has no regions.
     """
     spans = _spans(truth.defects.image, predictions.image, len(truth.images))
     if shape == "mask":
-        return _mask_overlap(truth, predictions, spans, least)
+        return _mask_overlap(truth, predictions, spans, least, ours)
     return _box_overlap(truth.defects, predictions, spans, least)
 
 
@@ -179,7 +181,9 @@ def _box_overlap(defects: Defects, predictions: Predictions, spans: Spans, least
     return Pairs(prediction=prediction, defect=defect, overlap=overlap)
 
 
-def _mask_overlap(truth: Dataset, predictions: Predictions, spans: Spans, least: float) -> Pairs:
+def _mask_overlap(
+    truth: Dataset, predictions: Predictions, spans: Spans, least: float, ours: Masks | None
+) -> Pairs:  # fmt: skip
     if truth.defects.region is None or predictions.region is None:
         side = "dataset" if truth.defects.region is None else "predictions"
         raise PredictionsError(
@@ -188,9 +192,9 @@ def _mask_overlap(truth: Dataset, predictions: Predictions, spans: Spans, least:
     first, count, by = spans
     prediction, place = candidates(np.arange(len(predictions)), first, count)
     defect, size = by[place], truth.images.size
-    overlap = masks.overlaps(
-        masks.Masks(region=predictions.region, size=size[predictions.image]),
-        masks.Masks(region=truth.defects.region, size=size[truth.defects.image]),
+    overlap = overlaps(
+        ours or Masks(region=predictions.region, size=size[predictions.image]),
+        Masks(region=truth.defects.region, size=size[truth.defects.image]),
         prediction, defect, truth.defects.crowd,
     )  # fmt: skip
     return Pairs(prediction=prediction, defect=defect, overlap=overlap).take((overlap > 0) & (overlap >= least))

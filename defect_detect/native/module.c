@@ -13,6 +13,7 @@ static PyMethodDef functions[] = {
     ENTRY(number),
     ENTRY(canonical_counts),
     ENTRY(stretches),
+    ENTRY(run_lengths),
     ENTRY(shared_pixels),
     {NULL, NULL, 0, NULL},
 };

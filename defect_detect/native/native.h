@@ -61,6 +61,7 @@ PyObject *native_coco_curves(PyObject *self, PyObject *const *arguments, Py_ssiz
 PyObject *native_scan(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_number(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_canonical_counts(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_run_lengths(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_stretches(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_shared_pixels(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 

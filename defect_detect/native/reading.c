@@ -1,8 +1,10 @@
 /* A JSON list of like objects into columns. */
 #include "json.h"
+#include "regions.h"
 
 #define MOST_FIELDS 16
 #define LARGEST 9007199254740992.0
+#define MOST_PIXELS 300000000 /* of a picture with run lengths, as in data/regions.py */
 
 typedef struct {
     char name[24];
@@ -10,6 +12,10 @@ typedef struct {
     char kind;
     bool optional;
     Buffer column;
+    /* Of regions: */
+    Buffer points;
+    Buffer rings;
+    PyObject *counts;
 } Field;
 
 typedef struct {
@@ -42,6 +48,95 @@ static bool read_box(Cursor *cursor, Buffer *column) {
     return take(cursor, ']') && append(column, sides, sizeof sides);
 }
 
+/* What a row of a region's column says. */
+enum { NOTHING, RUN_LENGTHS, POLYGONS };
+
+static bool append_region(Field *field, int64_t kind, int64_t a, int64_t b, int64_t area) {
+    const int64_t row[4] = {kind, a, b, area};
+    return append(&field->column, row, sizeof row);
+}
+
+/* {"size": [height, width], "counts": "..."}, compressed just as this package does it. */
+static bool read_run_lengths(Field *field, Cursor *cursor) {
+    const unsigned char *key, *counts = NULL;
+    size_t length, escaped = 0;
+    Number size[2];
+    bool sized = false;
+    if (!take(cursor, '{')) return false;
+    do {
+        if (!read_string(cursor, true, &key, &length) || !take(cursor, ':')) return false;
+        if (length == 4 && memcmp(key, "size", 4) == 0 && !sized) {
+            for (int side = 0; side < 2; side++) {
+                if (!take(cursor, side == 0 ? '[' : ',')) return false;
+                skip_space(cursor);
+                if (!read_number(cursor, &size[side]) || !size[side].is_whole || size[side].whole < 1) return false;
+            }
+            if (!take(cursor, ']')) return false;
+            sized = true;
+        } else if (length == 6 && memcmp(key, "counts", 6) == 0 && counts == NULL) {
+            if (!read_string(cursor, false, &counts, &escaped)) return false;
+        } else {
+            return false;
+        }
+    } while (take(cursor, ','));
+    if (!take(cursor, '}') || !sized || counts == NULL || size[0].whole > MOST_PIXELS / size[1].whole) return false;
+    /* Run lengths are written in ASCII, where a backslash alone needs an escape. */
+    PyObject *text = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)escaped);
+    if (text == NULL) return false;
+    char *to = PyBytes_AsString(text);
+    size_t used = 0;
+    bool plain = true;
+    for (const unsigned char *at = counts, *end = counts + escaped; at < end && plain;) {
+        const unsigned char *escape = memchr(at, '\\', (size_t)(end - at));
+        size_t clean = (size_t)((escape == NULL ? end : escape) - at);
+        memcpy(to + used, at, clean);
+        used += clean;
+        at += clean;
+        if (escape == NULL) break;
+        plain = at[1] == '\\'; /* an escape is never cut off by the end of its string */
+        to[used++] = '\\';
+        at += 2;
+    }
+    int64_t area = plain ? canonical_area((const unsigned char *)to, used, size[0].whole * size[1].whole) : -1;
+    bool done = false;
+    if (area >= 0) {
+        PyObject *exact = used == escaped ? Py_NewRef(text) : PyBytes_FromStringAndSize(to, (Py_ssize_t)used);
+        done = exact != NULL && PyList_Append(field->counts, exact) == 0;
+        Py_XDECREF(exact);
+    }
+    Py_DECREF(text);
+    return done && append_region(field, RUN_LENGTHS, size[0].whole, size[1].whole, area);
+}
+
+/* [[x, y, x, y, x, y, ...], ...]: rings of three points or more. */
+static bool read_polygons(Field *field, Cursor *cursor) {
+    int64_t first = (int64_t)(field->rings.used / 8), rings = 0;
+    if (!take(cursor, '[')) return false;
+    if (take(cursor, ']')) return append_region(field, NOTHING, 0, 0, 0);
+    do {
+        size_t start = field->points.used;
+        Number number;
+        if (!take(cursor, '[')) return false;
+        do {
+            skip_space(cursor);
+            if (!read_number(cursor, &number) || !append(&field->points, &number.value, 8)) return false;
+        } while (take(cursor, ','));
+        size_t many = (field->points.used - start) / 8;
+        if (!take(cursor, ']') || many < 6 || many % 2 != 0) return false;
+        int64_t end = (int64_t)(field->points.used / 16);
+        if (!append(&field->rings, &end, 8)) return false;
+        rings++;
+    } while (take(cursor, ','));
+    return take(cursor, ']') && append_region(field, POLYGONS, first, rings, 0);
+}
+
+static bool read_region(Field *field, Cursor *cursor) {
+    if (field->counts == NULL && !(field->counts = PyList_New(0))) return false;
+    skip_space(cursor);
+    if (cursor->at < cursor->end && *cursor->at == '{') return read_run_lengths(field, cursor);
+    return read_polygons(field, cursor);
+}
+
 static bool read_field(Table *table, Field *field, Cursor *cursor) {
     Number number;
     skip_space(cursor);
@@ -55,6 +150,7 @@ static bool read_field(Table *table, Field *field, Cursor *cursor) {
             if (!read_number(cursor, &number)) return false;
             return append(&field->column, &number.value, 8);
         case 'b': return read_box(cursor, &field->column);
+        case 'r': return read_region(field, cursor);
         case 'e':
             return take(cursor, '{') && take(cursor, '}');
         case 'v':
@@ -116,8 +212,11 @@ static bool read_row(Table *table, Cursor *cursor) {
         } while (take(cursor, ','));
         if (!take(cursor, '}')) return false;
     }
-    for (int i = 0; i < table->fields; i++)
-        if (!(seen >> i & 1) && !table->field[i].optional) return false;
+    for (int i = 0; i < table->fields; i++) {
+        if (seen >> i & 1) continue;
+        if (!table->field[i].optional) return false;
+        if (table->field[i].kind == 'r' && !append_region(&table->field[i], NOTHING, 0, 0, 0)) return false;
+    }
     table->rows++;
     return true;
 }
@@ -168,7 +267,7 @@ static bool read_fields(Table *table, PyObject *fields) {
         Py_ssize_t name_length, kind_length;
         if (pair == NULL || !PyArg_ParseTuple(pair, "s#s#", &name, &name_length, &kind, &kind_length)) return false;
         if (name_length >= (Py_ssize_t)sizeof field->name || kind_length < 1 || kind_length > 2 ||
-            strchr("ifbevx", kind[0]) == NULL || (kind_length == 2 && (kind[1] != '?' || strchr("ex", kind[0]) == NULL))) {
+            strchr("ifbrevx", kind[0]) == NULL || (kind_length == 2 && (kind[1] != '?' || strchr("erx", kind[0]) == NULL))) {
             PyErr_Format(PyExc_ValueError, "a field of no known kind: %s", name);
             return false;
         }
@@ -180,12 +279,23 @@ static bool read_fields(Table *table, PyObject *fields) {
     return true;
 }
 
+static PyObject *column_of(Field *field) {
+    if (field->kind == 'r') {
+        PyObject *counts = field->counts == NULL ? PyList_New(0) : Py_NewRef(field->counts);
+        return Py_BuildValue("(NNNN)", as_bytearray(&field->column), as_bytearray(&field->points),
+                             as_bytearray(&field->rings), counts);
+    }
+    return strchr("ifbv", field->kind) != NULL ? as_bytearray(&field->column) : Py_NewRef(Py_None);
+}
+
 /* scan(data, key, fields, others) -> None, or (start, end, rows, columns).
 
    The text is a list of objects, or, where `key` is a str, an object that has the list under it. `fields`: (name, kind)
    pairs. Kinds: i int64 of a whole number under 2**53; f float64; b four of them, from -2**53 to 2**53; v where the value
-   starts and ends, int64; e an empty object; x any value. e and x have no column and may be marked `?`: they can be absent.
-   `others`: keys that are no field are skipped. Columns come as bytearrays, None for e and x. None: the text isn't so. */
+   starts and ends, int64; e an empty object; x any value; r a region. e, r and x may be marked `?`: they can be absent.
+   `others`: keys that are no field are skipped. Columns come as bytearrays, None for e and x, and for r four: rows of four
+   int64 (0; 1, height, width, area; 2, its first ring, rings, 0), points of rings (x y float64), where each ring ends (in
+   points, int64), and a list of the run lengths as bytes. None: the text isn't so. */
 PyObject *native_scan(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
     (void)self;
     if (count != 4) return PyErr_Format(PyExc_TypeError, "scan takes 4 arguments, not %zd", count);
@@ -218,15 +328,19 @@ PyObject *native_scan(PyObject *self, PyObject *const *arguments, Py_ssize_t cou
     columns = PyTuple_New(table->fields);
     if (columns == NULL) goto end;
     for (int i = 0; i < table->fields; i++) {
-        bool kept = strchr("ifbv", table->field[i].kind) != NULL;
-        PyObject *column = kept ? as_bytearray(&table->field[i].column) : Py_NewRef(Py_None);
+        PyObject *column = column_of(&table->field[i]);
         if (column == NULL || PyTuple_SetItem(columns, i, column) < 0) goto end;
     }
     result = Py_BuildValue("(nnnO)", (Py_ssize_t)(from - table->start), (Py_ssize_t)(to - table->start), table->rows,
                            columns);
 end:
     Py_XDECREF(columns);
-    for (int i = 0; i < table->fields; i++) free(table->field[i].column.data);
+    for (int i = 0; i < table->fields; i++) {
+        free(table->field[i].column.data);
+        free(table->field[i].points.data);
+        free(table->field[i].rings.data);
+        Py_XDECREF(table->field[i].counts);
+    }
     free(table);
     PyBuffer_Release(&view);
     return result;
