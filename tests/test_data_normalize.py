@@ -55,7 +55,7 @@ def texts(content: Content) -> None:
 REPAIRED = {
     "ids of another type": (texts, {"id as a string": 6, "id as a float": 10}),
     "annotation id 0": (change(id=0), {"annotation id 0": 1}),
-    "annotation id twice": (change(id=2), {"annotation id used twice": 1}),
+    "annotation id twice": (change(id=2), {"annotation id used twice": 2}),
     "annotation without id": (change(id=_REMOVE), {"annotation without id": 1}),
     "no area": (change(area=_REMOVE), {"area missing": 1}),
     "area NaN": (change(area=float("nan")), {"area that can't be one": 1}),

@@ -45,7 +45,7 @@ class Draft:
     crowd: bool
     ignore: bool
     region: Region | None
-    source_id: Key
+    source_id: Key | None
     attributes: Mapping[str, Scalar]
 
 
@@ -68,12 +68,11 @@ def draft(
         log.only_note(before)
         log.quarantined(f"{where}{out.field}", out.what, out.before, split, detail=out.detail)
         return None
-    source_id = key(raw.get("source_id" if own else "id"))
     return Draft(
         where=where, image=image, label=label, box=box,
         area=_area(raw, box, region, where=where, size=size, own=own, log=log),
         crowd=crowd, ignore=ignore, region=region,
-        source_id=f"#{where.rpartition('[')[2].rstrip(']')}" if source_id is None else source_id,
+        source_id=key(raw.get("source_id" if own else "id")),
         attributes=scalars(raw, KNOWN, nested_only=own),
     )  # fmt: skip
 

@@ -197,7 +197,10 @@ def _defects(rows: Sequence[tuple[int, Draft]], first: int, limit: np.ndarray, *
         ignore=np.array([made.ignore for _, made in rows], np.bool_) | small,
         region=tuple(made.region for _, made in rows if made.region is not None) if regions else None,
         id=np.arange(first, first + len(rows), dtype=np.int64),
-        source_id=tuple(made.source_id for _, made in rows),
+        # One that had no id is called by ours: its place in the source would change with the source's order.
+        source_id=tuple(
+            f"#{first + at}" if made.source_id is None else made.source_id for at, (_, made) in enumerate(rows)
+        ),
         attribute=columns([made.attributes for _, made in rows]),
     )
 
@@ -216,4 +219,4 @@ def _regions(drafts: Sequence[Draft], log: Log) -> bool:
 
 def _order(made: Draft) -> tuple[object, ...]:
     region = b"" if made.region is None else msgspec.json.encode(to_coco(made.region))
-    return (made.label, made.box, made.area, made.crowd, made.ignore, region, order(made.source_id))
+    return (made.label, made.box, made.area, made.crowd, made.ignore, region, order(made.source_id or ""))

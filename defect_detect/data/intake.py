@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,7 +115,7 @@ def _rows(
     index: int, source: Source, *, taken: Intake, lost: dict[Key, str], classes: Classes, log: Log
 ) -> list[_Row]:  # fmt: skip
     position = {entry.id: at for at, (entry, _) in enumerate(taken.images) if entry.source == index}
-    seen: set[Key] = set()
+    uses = Counter(key(raw.get("id")) for raw in source.data["annotations"] if isinstance(raw, dict))
     rows: list[_Row] = []
     taken.given_annotations += len(source.data["annotations"])
     for number, raw in enumerate(source.data["annotations"]):
@@ -135,21 +136,19 @@ def _rows(
                 before=raw.get("category_id"), split=source.split, image=at,
             )  # fmt: skip
         else:
-            _ids(raw, where, seen, log)
+            _ids(raw, where, uses, log)
             rows.append(_Row(where=where, raw=raw, image=at, label=label, source=index))
     return rows
 
 
-def _ids(raw: dict[str, Any], where: str, seen: set[Key], log: Log) -> None:
+def _ids(raw: dict[str, Any], where: str, uses: Mapping[Key | None, int], log: Log) -> None:
     own = key(raw.get("id"))
     if own is None:
         log.repaired(f"{where}.id", "annotation without id", raw.get("id"), "numbered from 1")
-    elif own in seen:
+    elif uses[own] > 1:
         log.repaired(f"{where}.id", "annotation id used twice", own, "numbered from 1")
     elif own == 0:
         log.repaired(f"{where}.id", "annotation id 0", 0, "numbered from 1")
-    if own is not None:
-        seen.add(own)
     for name in ("id", "image_id", "category_id"):
         odd = oddity(raw.get(name))
         if odd:

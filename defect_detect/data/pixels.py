@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DECODE_POLICY = "pillow; 8-bit RGB; EXIF applied; 16-bit scaled by 1/257; alpha dropped; first page"
 MAX_PIXELS = 300_000_000
+_TOO_MANY = "too many pixels"
 _ORIENTATION = 0x0112
 _SMALL = 10
 _READ = ("JPEG", "PNG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
@@ -72,8 +73,10 @@ def header(path: Path) -> Header:
             remark = "; ".join(_remarks(path, picture))
     except UnidentifiedImageError:
         raise DatasetError(_fault(path, _what_instead(path))) from None
-    except (*_BROKEN, Image.DecompressionBombError) as error:
-        raise DatasetError(_fault(path, str(error))) from error
+    except Image.DecompressionBombError as error:
+        raise DatasetError(_fault(path, f"{_TOO_MANY} ({error})")) from None
+    except _BROKEN as error:
+        raise DatasetError(_fault(path, str(error) or type(error).__name__)) from error
     shown = (height, width) if turned in (5, 6, 7, 8) else (width, height)
     return Header(width=shown[0], height=shown[1], stored=(width, height), unlike=unlike, remark=remark)
 
@@ -101,8 +104,10 @@ def read(path: Path) -> NDArray[np.uint8]:
             return np.array(upright.convert("RGB"))
     except UnidentifiedImageError:
         raise DatasetError(_fault(path, _what_instead(path))) from None
-    except (*_BROKEN, Image.DecompressionBombError) as error:
-        raise DatasetError(_fault(path, str(error))) from error
+    except Image.DecompressionBombError as error:
+        raise DatasetError(_fault(path, f"{_TOO_MANY} ({error})")) from None
+    except _BROKEN as error:
+        raise DatasetError(_fault(path, str(error) or type(error).__name__)) from error
 
 
 # What PIL's decoders are known to raise on damaged files, beyond what they document.
@@ -121,7 +126,7 @@ def _open(path: Path) -> ImageFile:
 
 def _check_size(path: Path, picture: ImageFile) -> None:
     if picture.width * picture.height > MAX_PIXELS:
-        found = f"{picture.width} x {picture.height} px, more than {MAX_PIXELS:,} in all"
+        found = f"{_TOO_MANY} ({picture.width} x {picture.height}, more than {MAX_PIXELS:,} in all)"
         raise DatasetError(_fault(path, found))
 
 

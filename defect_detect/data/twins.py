@@ -42,4 +42,4 @@ def _region(made: Draft) -> bytes:
 
 def _rank(made: Draft) -> tuple[object, ...]:
     attributes = msgspec.json.encode(made.attributes, order="deterministic")
-    return (order(made.source_id), made.area, attributes, made.where)
+    return (order(made.source_id or ""), made.area, attributes, made.where)
