@@ -72,7 +72,7 @@ def pod(
 
     a90/95 is where the one-sided lower 95 % bound of the curve reaches 0.9: by likelihood ratio when each unit holds
     one trial, else by resampling units (BCa). `weights` (B, U) are resamples of the units 0 to U - 1; without
-    them 2,000 are drawn from `seed`.
+    them 1,000 are drawn from `seed`.
 
     >>> size = np.repeat([1.0, 2.0, 4.0, 8.0, 16.0], 20)
     >>> found = np.concatenate([np.arange(20) < n for n in (1, 5, 12, 18, 20)])

@@ -14,23 +14,26 @@ import numpy as np
 from defect_detect.evaluation import pod_model
 from defect_detect.evaluation.pod_bounds import Sample
 from defect_detect.evaluation.pod_model import CEILING, FLOOR, INTERCEPT, SLOPE, Fit, Trials
+from defect_detect.tables import Floats
 
 EACH = 10
 """Hits, and misses, that an end needs."""
 _END = 0.25
+_ROUGH = 256
 _WORTH = 2.705543454095404
 _PLAIN = (INTERCEPT, SLOPE)
 
 
 def fitted(link: str, sample: Sample) -> tuple[Fit, tuple[int, ...]]:
     """The most likely curve and its free parameters, with as many asymptotes as the likelihood selects."""
-    trials = sample.pooled()
+    trials, rough = sample.pooled(), sample.pooled(_ROUGH)
     plain = pod_model.fit(link, trials)
     best, free = plain, _PLAIN
     price = _WORTH * _worst_effect(sample)
     ends = _ends(sample)
     for more in [(end,) for end in ends] + ([tuple(ends)] if len(ends) > 1 else []):
-        tried = _best(link, trials, plain, (*_PLAIN, *more))
+        near = _best(link, rough, plain, (*_PLAIN, *more))
+        tried = pod_model.fit(link, trials, near, (*_PLAIN, *more))
         steps = len(more) - (len(free) - len(_PLAIN))
         if 2 * (tried.log_likelihood[0] - best.log_likelihood[0]) > price * steps:
             best, free = tried, (*_PLAIN, *more)
@@ -53,17 +56,18 @@ def _ends(sample: Sample) -> list[int]:
     ]
 
 
-def _best(link: str, trials: Trials, plain: Fit, free: tuple[int, ...]) -> Fit:
-    """The likelihood may have several tops: the best of climbs from curves of different steepness."""
+def _best(link: str, trials: Trials, plain: Fit, free: tuple[int, ...]) -> Floats:
+    """(4,) where to climb from: the likelihood may have several tops, so curves of different steepness are tried."""
     middle = float(np.average(trials.log_size, weights=trials.of[0]))
-    found = plain
-    for steeper, floor, ceiling in product((1.0, 2.0, 5.0), (0.02, 0.2), (0.98, 0.8)):
-        start = plain.theta[0].copy()
-        start[SLOPE] = abs(start[SLOPE]) * steeper
-        start[INTERCEPT] += (plain.theta[0, SLOPE] - start[SLOPE]) * middle
-        start[FLOOR] = floor if FLOOR in free else 0.0
-        start[CEILING] = ceiling if CEILING in free else 1.0
-        tried = pod_model.fit(link, trials, start, free)
-        if tried.log_likelihood[0] > found.log_likelihood[0]:
-            found = tried
-    return found
+    start: Floats = plain.theta[0].copy()
+    height = -np.inf
+    floors, ceilings = (0.02, 0.2) if FLOOR in free else (0.0,), (0.98, 0.8) if CEILING in free else (1.0,)
+    for steeper, floor, ceiling in product((1.0, 2.0, 5.0), floors, ceilings):
+        guess = plain.theta[0].copy()
+        guess[SLOPE] = abs(guess[SLOPE]) * steeper
+        guess[INTERCEPT] += (plain.theta[0, SLOPE] - guess[SLOPE]) * middle
+        guess[[FLOOR, CEILING]] = floor, ceiling
+        tried = pod_model.fit(link, trials, guess, free)
+        if tried.log_likelihood[0] > height:
+            start, height = tried.theta[0].copy(), float(tried.log_likelihood[0])
+    return start

@@ -9,9 +9,11 @@ import numpy as np
 from defect_detect.evaluation import pod_model
 from defect_detect.evaluation.pod_bounds import FARTHEST, RESAMPLES, Bound, Sample, quantile
 from defect_detect.evaluation.pod_model import Fit, Trials
-from defect_detect.tables import Column, Floats, Ints
+from defect_detect.tables import Column, Floats
 
-_GROUPS = 512
+_GROUPS = 256
+_SETTLED = 1e-5
+_CELLS = 8_000_000
 
 
 def bootstrap(link: str, found: Fit, sample: Sample, weights: Column, free: tuple[int, ...]) -> Bound:
@@ -55,7 +57,7 @@ def _crossing(lower: Callable[[Floats], Floats], start: float, pod: float) -> fl
     """The size at which the lower bound reaches `pod`, from `start` up; None when not within 1,000 times of it."""
     from scipy import optimize
 
-    reach = np.linspace(start, start + np.log(FARTHEST), 400)
+    reach = start + np.append(0, np.geomspace(0.003, np.log(FARTHEST), 60))
     above = lower(reach) >= pod
     if not above.any():
         return None
@@ -70,7 +72,7 @@ def _resampled(link: str, found: Fit, sample: Sample, weights: Column, free: tup
     """(B, 4) the theta of each resample."""
     from scipy import sparse
 
-    group, centre = _grouped(sample.log_size)
+    group, centre = sample.grouped(_GROUPS)
     shape = (sample.units, len(centre))
     where = (sample.unit, group)
     hits = sparse.csr_array(sparse.coo_array((sample.hits, where), shape=shape))
@@ -80,19 +82,15 @@ def _resampled(link: str, found: Fit, sample: Sample, weights: Column, free: tup
         return Trials(log_size=centre, hits=np.asarray(often @ hits), of=np.asarray(often @ of))
 
     start = pod_model.fit(link, trials(np.ones((1, sample.units))), found.theta[0], free).theta[0]
-    drawn = pod_model.fit(link, trials(weights.astype(np.float64)), start, free).theta
+    step = max(_CELLS // sample.units, 1)
+    parts = [trials(weights[at : at + step].astype(np.float64)) for at in range(0, len(weights), step)]
+    joined = Trials(
+        log_size=centre, hits=np.concatenate([p.hits for p in parts]), of=np.concatenate([p.of for p in parts])
+    )
+    drawn = pod_model.fit(link, joined, start, free, _SETTLED).theta
     # Many sizes were brought together for speed: what that moved the curve itself is taken back.
     result: Floats = drawn + (found.theta[0] - start)
     return result
-
-
-def _grouped(log_size: Floats) -> tuple[Ints, Floats]:
-    """(T,) the group of each target and (M,) the groups' mean log size: distinct sizes, or 512 equal parts of them."""
-    distinct, place = np.unique(log_size, return_inverse=True)
-    if len(distinct) > _GROUPS:
-        rank = np.argsort(np.argsort(log_size, kind="stable"), kind="stable")
-        place = rank * _GROUPS // len(log_size)
-    return place, np.bincount(place, log_size) / np.bincount(place)
 
 
 def _influence(link: str, found: Fit, sample: Sample, free: tuple[int, ...]) -> Floats:

@@ -14,7 +14,7 @@ from defect_detect.evaluation.pod_model import Trials
 from defect_detect.tables import Floats, Ints
 
 CONFIDENCE = 0.95
-RESAMPLES = 2000
+RESAMPLES = 1000
 FARTHEST = 1000.0
 """How many times a90 a bound is sought up to."""
 
@@ -50,12 +50,21 @@ class Sample:
         """Whether any unit holds more than one trial, so that trials aren't independent."""
         return self.trials > 1 or bool((np.bincount(self.unit) > 1).any())
 
-    def pooled(self) -> Trials:
-        """Trials by distinct size, which say all that the sample says about one curve."""
-        size, place = np.unique(self.log_size, return_inverse=True)
+    def pooled(self, groups: int | None = None) -> Trials:
+        """Trials by distinct size, which say all that the sample says about one curve; or by `groups` of sizes."""
+        place, size = self.grouped(len(self.log_size) if groups is None else groups)
         hits: Floats = np.bincount(place, self.hits).astype(np.float64)
         of: Floats = np.bincount(place).astype(np.float64) * self.trials
         return Trials(log_size=size, hits=hits[None], of=of[None])
+
+    def grouped(self, most: int) -> tuple[Ints, Floats]:
+        """(T,) the group of each target and (M,) the groups' mean log size: distinct sizes, or `most` equal parts."""
+        distinct, place = np.unique(self.log_size, return_inverse=True)
+        if len(distinct) > most:
+            rank = np.argsort(np.argsort(self.log_size, kind="stable"), kind="stable")
+            place = rank * most // len(self.log_size)
+        centre: Floats = (np.bincount(place, self.log_size) / np.bincount(place)).astype(np.float64)
+        return place, centre
 
 
 def quantile() -> float:

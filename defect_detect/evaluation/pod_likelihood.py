@@ -49,7 +49,7 @@ def likelihood_ratio(link: str, found: Fit, trials: Trials) -> Bound:
     return Bound(lower=lower, reaches=reaches, method=f"likelihood ratio{exact}")
 
 
-def calibrated(link: str, found: Fit, trials: Trials, resamples: int = RESAMPLES // 2, seed: int = 0) -> float:
+def calibrated(link: str, found: Fit, trials: Trials, resamples: int = RESAMPLES, seed: int = 0) -> float:
     """The signed root of the likelihood ratio that is exceeded in 5 % of samples when the curve is the true one.
 
     The normal quantile from 500 trials on. With fewer the root leans to one side, since slopes come out too steep: at
@@ -72,7 +72,7 @@ def signed_root(link: str, trials: Trials, start: Floats, at: float) -> Floats:
     Under 0 where the best curve lies lower.
     """
     target = float(pod_model.quantile(link, POD_AT))
-    best = pod_model.fit(link, trials, start)
+    best = pod_model.fit(link, trials, start, settled=1e-6)
     held = Trials(log_size=trials.log_size - at, hits=trials.hits, of=trials.of)
     fall = 2 * (best.log_likelihood - pod_model.best_slopes(link, held, target, float(start[SLOPE])))
     above = best.theta[:, INTERCEPT] + best.theta[:, SLOPE] * at > target

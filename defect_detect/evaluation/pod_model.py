@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from defect_detect.tables import Bools, Floats
+from defect_detect.tables import Floats
 
 LINKS = ("logit", "probit")
 INTERCEPT, SLOPE, FLOOR, CEILING = range(4)
 _TINY = 1e-13
 _ROUNDS = 60
-_SETTLED = 1e-9
+SETTLED = 1e-9
+"""The longest last step, in standard deviations of log size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,17 +93,24 @@ def log_likelihood(link: str, theta: Floats, trials: Trials) -> Floats:
     return result
 
 
-def fit(link: str, trials: Trials, start: Floats | None = None, free: tuple[int, ...] = (INTERCEPT, SLOPE)) -> Fit:
+def fit(
+    link: str,
+    trials: Trials,
+    start: Floats | None = None,
+    free: tuple[int, ...] = (INTERCEPT, SLOPE),
+    settled: float = SETTLED,
+) -> Fit:
     """The most likely theta of each resample; parameters that aren't `free` keep their value in `start` (4,).
 
-    A resample whose hits and misses are separated has none: its slope is what 60 rounds reach.
+    Ends when no step is longer than `settled`. A resample whose hits and misses are separated has no most likely theta:
+    its slope is what 60 rounds reach.
     """
     centre = float(trials.log_size.mean())
     scale = float(trials.log_size.std()) or 1.0
     begin = np.array([0.0, 1.0, 0.0, 1.0]) if start is None else start
     theta = np.tile(_inwards(begin, centre, scale), (len(trials.of), 1))
     inner = Trials(log_size=(trials.log_size - centre) / scale, hits=trials.hits, of=trials.of)
-    found = _climb(link, inner, theta, free)
+    found = _climb(link, inner, theta, free, settled)
     theta = found.theta.copy()
     theta[:, SLOPE] /= scale
     theta[:, INTERCEPT] -= theta[:, SLOPE] * centre
@@ -116,7 +124,7 @@ def _inwards(theta: Floats, centre: float, scale: float) -> Floats:
     return inner
 
 
-def _climb(link: str, trials: Trials, theta: Floats, free: tuple[int, ...]) -> Fit:
+def _climb(link: str, trials: Trials, theta: Floats, free: tuple[int, ...], settled: float = SETTLED) -> Fit:
     height = log_likelihood(link, theta, trials)
     active = np.ones(len(theta), np.bool_)
     length = np.ones(len(theta))
@@ -132,8 +140,8 @@ def _climb(link: str, trials: Trials, theta: Floats, free: tuple[int, ...]) -> F
         height[rows[better]] = reached[better]
         # A step that overshoots is halved; one that is too short to matter ends the climb.
         length[rows] = np.where(better, 1.0, length[rows] / 2)
-        small = np.abs(step).max(axis=1) * length[rows] < _SETTLED
-        active[rows] = ~(small | (better & (gain < _SETTLED * _SETTLED)))
+        small = np.abs(step).max(axis=1) * length[rows] < settled
+        active[rows] = ~(small | (better & (gain < settled * settled)))
         if not active.any():
             break
     return Fit(theta=theta, log_likelihood=height)
@@ -213,9 +221,3 @@ def _shares(link: str, theta: Floats, log_size: Floats) -> tuple[Floats, Floats]
     found = np.maximum(floor + rise * grow(linear), _TINY)
     missed = np.maximum(1 - ceiling + rise * grow(-linear), _TINY)
     return found, missed
-
-
-def separated(log_size: Floats, hit: Bools) -> bool:
-    """Whether one size parts the missed from the found, so that no finite slope is the most likely."""
-    missed, found = log_size[~hit], log_size[hit]
-    return bool(missed.max() <= found.min() or found.max() <= missed.min())
