@@ -38,14 +38,24 @@ def worse(
     """The condition for each (now, then), held against one truth; p adjusted by Holm over them.
 
     `draws` (B, U) are resamples of test, `figure` is `fn_rate`, or `fppi` where the policy fixes the recall. The test
-    is that of two detectors: studentized sign flips of the units' differences, two-sided.
+    is that of two detectors: studentized sign flips of the units' differences, two-sided. Where the units are too few
+    for it to show anything, the condition fails.
     """
+    units = int((pairs[0][0].per_unit(figure)[1] > 0).sum()) if pairs else 0
+    if 2.0 ** (1 - units) >= condition.alpha:
+        # All signs alike is the least likely of 2 ** units outcomes, and its mirror image is as unlikely.
+        return [_too_few(condition, now.contender.name, units) for now, _ in pairs]
     found = [_difference(now, then, draws, figure, seed) for now, then in pairs]
     adjusted = holm([one.p for one in found])
     return [
         _told(condition, (now.contender.name, then.contender.name), difference, p, figure)
         for (now, then), difference, p in zip(pairs, found, adjusted, strict=True)
     ]
+
+
+def _too_few(condition: Regression, name: str, units: int) -> Told:
+    sentence = f"{name}: {units} units with something to count can't show p < {condition.alpha:g}, whatever happens"
+    return Told(condition=condition.text, detector=name, value=None, failed=True, sentence=sentence)
 
 
 def _difference(now: Standing, then: Standing, draws: Column, figure: str, seed: int) -> Difference:
@@ -60,9 +70,8 @@ def _difference(now: Standing, then: Standing, draws: Column, figure: str, seed:
 
 def _told(condition: Regression, names: tuple[str, str], told: Difference, p: float | None, figure: str) -> Told:
     name, other = names
-    if told.value is None or p is None:
-        sentence = f"{name}: can't be held against {other}, nothing is there to count"
-        return Told(condition=condition.text, detector=name, value=None, failed=True, sentence=sentence)
+    if told.value is None or p is None:  # pragma: no cover - without units nothing comes this far
+        raise ValueError("nothing to count")
     what, scale, unit = ("misses", 100, " points") if figure == "fn_rate" else ("raises", 1, " false alarms an image")
     between = ""
     if told.interval is not None:

@@ -32,7 +32,12 @@ def check(contenders: Sequence[Contender], *, allow: bool = False) -> list[str]:
         raise NotComparable(
             *(Fault(where=what, expected="the same for all", found=found, fix=_APART) for what, found in truths)
         )
-    differences = [*_manifests(contenders), *_weights(contenders)]
+    differences = [
+        *_manifests(contenders),
+        *_weights(contenders),
+        *_own_splits(contenders),
+        *_seen_to_differ(contenders),
+    ]
     if differences and not allow:
         raise NotComparable(
             *(
@@ -47,6 +52,57 @@ _APART = "Only detectors judged on the same defects can be compared."
 _FIX = "Make the predictions again with the same settings, or pass --allow to compare them all the same."
 
 
+_OF_ONE_MODEL: tuple[tuple[str, Callable[[Manifest], object]], ...] = (
+    ("model", lambda m: (m.framework, m.model, m.checkpoint_sha256)),
+    ("score floor", lambda m: m.score_floor),
+    ("cap on detections", lambda m: m.max_detections),
+    ("decode policy", lambda m: m.decode_policy),
+    ("tiling", lambda m: m.tiling),
+    ("NMS", lambda m: m.nms_iou),
+    ("input size", lambda m: m.input_size),
+)
+"""What validation and test of one trained model have in common, or its threshold is another model's."""
+
+
+def _own_splits(contenders: Sequence[Contender]) -> list[tuple[str, str]]:
+    found = []
+    for name, run in _runs(contenders):
+        if run.manifest is None or run.validation_manifest is None:
+            continue
+        for what, value_of in _OF_ONE_MODEL:
+            test, validation = value_of(run.manifest), value_of(run.validation_manifest)
+            if test != validation:
+                told = f"{_short(validation)} on validation, {_short(test)} on test"
+                found.append((f"{what} of {name}, seed {run.seed}", told))
+    return found
+
+
+def _seen_to_differ(contenders: Sequence[Contender]) -> list[tuple[str, str]]:
+    """Files without a manifest that can't have been made with the floor or the cap of those with one."""
+    known = [run.manifest for _, run in _runs(contenders) if run.manifest is not None]
+    if not known:
+        return []
+    floor, cap = max(one.score_floor for one in known), min(one.max_detections for one in known)
+    found = []
+    for contender in contenders:
+        lowest, most = _extremes(contender)
+        if all(run.manifest is not None for run in contender.runs):
+            continue
+        plain = f"{contender.name}, which has no manifest"
+        if lowest < floor:
+            found.append(("score floor", f"{floor:g} for others, and a score of {lowest:.3g} in {plain}"))
+        if most > cap:
+            found.append(("cap on detections", f"{cap} for others, and {most} predictions in an image in {plain}"))
+    return found
+
+
+def _extremes(contender: Contender) -> tuple[float, int]:
+    """The lowest score of all runs on test, and the most predictions in an image; inf and 0 without any."""
+    said = [run.test.predictions for run in contender.runs if len(run.test.predictions)]
+    lowest = min((float(one.score.min()) for one in said), default=np.inf)
+    return lowest, max((int(np.bincount(one.image).max()) for one in said), default=0)
+
+
 def unchecked(contenders: Sequence[Contender]) -> dict[str, str]:
     """For each contender whose files say nothing of how they were made: what can be seen of it."""
     return {
@@ -57,14 +113,14 @@ def unchecked(contenders: Sequence[Contender]) -> dict[str, str]:
 
 
 def _seen(contender: Contender) -> str:
-    said = [run.test.predictions for run in contender.runs]
-    scores = np.concatenate([one.score for one in said])
-    if len(scores) == 0:
+    lowest, most = _extremes(contender)
+    if not most:
         return "no manifest and no predictions: how it was measured can't be checked"
-    most = max(int(np.bincount(one.image).max()) for one in said if len(one))
+    silent = max(len(run.test.truth.images) - len(np.unique(run.test.predictions.image)) for run in contender.runs)
+    images = len(contender.runs[0].test.truth.images)
     return (
-        f"no manifest: how it was measured can't be checked; lowest score {scores.min():.3g}, "
-        f"at most {most} predictions in an image"
+        f"no manifest: how it was measured can't be checked; lowest score {lowest:.3g}, "
+        f"at most {most} predictions in an image, none in {silent:,} of {images:,} images"
     )
 
 

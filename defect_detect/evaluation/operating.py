@@ -86,14 +86,19 @@ def _parsed(text: str, costs: Mapping[str, float] | None, prevalence: float | No
     return Policy(text=plain, kind=kind, value=value)
 
 
+_GIVE = "Give --costs escape=COST overkill=COST and --prevalence SHARE."
+
+
 def _cost_policy(costs: Mapping[str, float], prevalence: float | None) -> Policy:
     faults: list[Fault | str] = [
-        Fault(where=f"cost of an {name}", expected="a number over 0", found=repr(costs.get(name)))
+        Fault(where=f"cost of an {name}", expected="a number over 0", found=repr(costs.get(name)), fix=_GIVE)
         for name in ("escape", "overkill")
         if not costs.get(name, 0) > 0
     ]
     if prevalence is None or not 0 < prevalence < 1:
-        faults.append(Fault(where="prevalence of defective units", expected="between 0 and 1", found=repr(prevalence)))
+        faults.append(
+            Fault(where="prevalence of defective units", expected="between 0 and 1", found=repr(prevalence), fix=_GIVE)
+        )
     if faults or prevalence is None:
         raise ConfigError(*faults)
     return Policy(text="cost", kind="cost", escape=costs["escape"], overkill=costs["overkill"], prevalence=prevalence)
