@@ -239,6 +239,9 @@ def test_figures_ignore_ids_and_the_order_of_files(seed):
         ([], False, True),
         ([0.1, 0.6, 0.5, 0.5, 0.4], False, False),
         ([*np.linspace(0, 0.8, 9), 0.9], False, True),
+        # Flat at the end under a falling learning rate, and most of it learned late: not done.
+        ([0, 0.01, 0.02, 0.05, 0.08, 0.1, 0.12, 0.13, 0.135, 0.138, 0.139, 0.14], False, True),
+        ([0, 0.3, 0.5, 0.6, 0.7, 0.75, 0.78, 0.8, 0.81, 0.815, 0.818, 0.82], False, False),
     ],
 )
 def test_under_trained(scores, stopped, expected):
