@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import subprocess
 import sys
@@ -15,10 +16,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from rich.console import Console
 
 from defect_detect.data import coco
 from defect_detect.data.normalize import normalize
+from defect_detect.data.repairs import Refused, Repair
 from defect_detect.errors import DatasetError, DefectDetectError
+from defect_detect.report.normalized import print_normalized, print_refused
 from tests import exports
 from tests.exports import Content, changed, clean, run
 
@@ -316,6 +320,22 @@ def test_whatever_stands_in_a_field_nothing_but_our_errors_comes_out(
         assert np.isfinite(loaded.defects.box).all()
 
 
+def test_file_names_are_no_markup(pictures: Path, tmp_path: Path) -> None:
+    source = tmp_path / "[red]a[" / "x].json"
+    source.parent.mkdir()
+    content = clean()
+    content["annotations"][0]["id"] = 0
+    source.write_text(json.dumps(content))
+    made = normalize(source, images=pictures, out=tmp_path / "[bold]out[")
+    console = Console(file=io.StringIO(), width=200)
+    print_normalized(made, console)
+    print_refused(Refused([], [Repair(where="[/a]", what="[/b]", before=1, after=2)]), console)
+    said = console.file.getvalue()
+    assert "x].json: annotations[0].id" in said
+    assert "[/a]" in said
+    assert "[bold]out[" in said
+
+
 def test_the_tool_says_what_it_did_and_what_is_wrong(pictures: Path, tmp_path: Path) -> None:
     tool = [sys.executable, str(Path(__file__).parents[1] / "tools" / "normalize.py")]
     (tmp_path / "export.json").write_text(json.dumps(clean()))
@@ -323,6 +343,15 @@ def test_the_tool_says_what_it_did_and_what_is_wrong(pictures: Path, tmp_path: P
     done = subprocess.run([*tool, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "defect-free" in done.stdout
+
+    content = clean()
+    content["images"][0]["file_name"] = "../p1.png"
+    content["annotations"][0]["bbox"] = [-3, 6, 29, 10]
+    (tmp_path / "export.json").write_text(json.dumps(content))
+    refused = subprocess.run([*tool, *arguments[:-1], str(tmp_path / "b")], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "box past the edge" in refused.stderr
+    assert refused.stderr.splitlines()[-1].startswith("error: export.json: images[0].file_name: expected a name below")
 
     refused = subprocess.run([*tool, *arguments, "--scale", "many/mm"], capture_output=True, text=True, check=False)
     assert refused.returncode == 2

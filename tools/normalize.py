@@ -28,9 +28,14 @@ def main() -> int:
         from rich.console import Console
 
         from defect_detect import comparing
-        from defect_detect.report.normalized import print_normalized
+        from defect_detect.data.repairs import Refused
+        from defect_detect.report.normalized import print_normalized, print_refused
 
-        made = comparing.normalized_to(options.source(arguments), arguments.out, Console(stderr=True))
+        try:
+            made = comparing.normalized_to(options.source(arguments), arguments.out, Console(stderr=True))
+        except Refused as error:
+            print_refused(error, Console(stderr=True))
+            raise
         print_normalized(made, Console())
         return 0
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from defect_detect.data.normalize import Normalized
 from defect_detect.data.repairs import Refused, Repair, summary
@@ -15,7 +16,7 @@ def print_normalized(made: Normalized, console: Console) -> None:
     """Counts in and kept, by split, and every kind of repair with an example."""
     content = made.content
     counts = Table(
-        "", "in", "kept", "of these repaired", "merged", "left out", title=str(made.root), title_justify="left"
+        "", "in", "kept", "of these repaired", "merged", "left out", title=Text(str(made.root)), title_justify="left"
     )
     for name, tally in (("images", content.images), ("annotations", content.annotations)):
         numbers = (tally.given, tally.kept, tally.repaired, tally.merged, tally.quarantined)
@@ -45,8 +46,9 @@ def print_refused(error: Refused, console: Console) -> None:
 def _rules(repairs: Iterable[Repair], console: Console) -> None:
     rules = Table("what", "rule", "times", "for example")
     for action, what, times, example in summary(repairs):
-        rules.add_row(action, what, f"{times:,}", example)
-    console.print(rules, markup=False)
+        # Names of the user's files may hold what rich takes for markup.
+        rules.add_row(action, Text(what), f"{times:,}", Text(example))
+    console.print(rules)
 
 
 def _say(console: Console, text: str) -> None:
