@@ -232,7 +232,7 @@ def test_what_is_known_of_a_picture_ends_with_the_picture(images: Path) -> None:
 
 
 def test_nothing_is_kept_where_the_user_says_so(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DEFECT_DETECT_CACHE", "")
+    monkeypatch.setenv("DEFECT_DETECT_CACHE", "off")
     pictures.examine(images, ["p1.png"])
     assert known.recall({str(images / "p1.png"): known.stamp(str(images / "p1.png"))}) == {}
 

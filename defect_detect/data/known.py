@@ -1,7 +1,7 @@
 """What is known of picture files from earlier, by path, size and times: they are decoded once, not each run.
 
-An SQLite file in the user's cache folder. `DEFECT_DETECT_CACHE` names another folder; empty, nothing
-is kept. Whatever is wrong with it, pictures are just looked at again.
+An SQLite file in `$XDG_CACHE_HOME/defect-detect` (`~/.cache/defect-detect`). `DEFECT_DETECT_CACHE` names
+another folder; `off`, nothing is kept. Whatever is wrong with it, pictures are just looked at again.
 """
 
 from __future__ import annotations
@@ -84,14 +84,15 @@ def _opened() -> Iterator[sqlite3.Connection | None]:
 def _file() -> Path | None:
     from PIL import __version__ as pillow
 
-    given = os.environ.get("DEFECT_DETECT_CACHE")
-    if given == "":
+    given = os.environ.get("DEFECT_DETECT_CACHE", "")
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        home = Path(given or (base if base.is_absolute() else Path.home() / ".cache") / "defect-detect")
+    except RuntimeError:  # a user without a home
         return None
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
     # Whatever changes in how pictures are looked at makes what was seen before void.
     rules = b"".join(Path(each.__file__ or "").read_bytes() for each in (pixels, decoding))
-    policy = format(zlib.crc32(pillow.encode() + rules), "x")
-    return Path(given or f"{home}/defect_detect") / f"pictures-{policy}.sqlite"
+    return None if given == "off" else home / f"pictures-{zlib.crc32(pillow.encode() + rules):x}.sqlite"
 
 
 def _batches(paths: Sequence[str]) -> Iterator[Sequence[str]]:
