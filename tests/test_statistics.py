@@ -12,7 +12,7 @@ from statsmodels.stats.proportion import proportion_confint
 from defect_detect.evaluation.exact_bounds import effective_size, mean_bound, share_bound
 from defect_detect.evaluation.intervals import difference_interval, percentile, rate_interval, score_of_mean, wilson
 from defect_detect.evaluation.resampling import draw, over_seeds, ratio, weighted
-from defect_detect.evaluation.spread import Part, Spread, chosen_anew, sampled
+from defect_detect.evaluation.spread import Part, Spread, Trained, chosen_anew, own_chance, sampled
 from defect_detect.evaluation.statistics import holm, mcnemar, needed, sign_flip, smallest_detectable
 
 
@@ -282,12 +282,27 @@ def test_seeds_take_their_part_of_the_spread():
     rates = np.array([0.1, 0.2, 0.3])
     values = over_seeds(rates[:, None] + rng.normal(0, 0.02, 20_000), rng)
 
-    spread = sampled(values, 50, [rates, rates[:2]])
+    spread = sampled(values, 50, [Trained(rates=rates), Trained(rates=rates[:2])])
 
     units, seeds = spread.parts
     assert seeds.variance == pytest.approx(rates.var(ddof=1) / 3)
     assert units.variance == pytest.approx(0.02**2 * 50 / 49, rel=0.15)
     assert 2 < spread.freedom < 4
+
+
+def test_the_chance_of_units_that_models_differ_by_counts_once():
+    # Models whose rates differ by the chance of units alone, 0.03 each: their mean has a third of its variance.
+    rng = np.random.default_rng(0)
+    total, own = [], []
+    for _ in range(300):
+        rates = 0.2 + rng.normal(0, 0.03, 3)
+        drawn = rates[:, None] + rng.normal(0, 0.03, (3, 1000))
+        chance = float(own_chance(drawn))
+        total.append(sampled(over_seeds(drawn, rng), 1000, [Trained(rates=rates, chance=chance)]).parts[0].variance)
+        own.append(chance)
+
+    assert np.mean(own) == pytest.approx(0.03**2 / 3, rel=0.05)
+    assert np.mean(total) == pytest.approx(0.03**2 / 3, rel=0.15)
 
 
 def test_choosing_anew_adds_its_variance_without_the_chance_it_is_seen_through():

@@ -84,3 +84,23 @@ POD = (
     Sizes(name="pod clusters 100", says="1 to 5 defects, alike", units=100, most=5, alike=0.4),
     Sizes(name="pod clusters 100 big", says="1 to 11 defects, very alike", units=100, most=11, alike=0.7),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seeds:
+    """Two detectors trained `seeds` times each; `varies`: deviation of the trainings' FN rates, on the probit scale."""
+
+    name: str
+    seeds: int
+    varies: float
+    fn_rate: float = 0.2
+    budget: float = 0.1
+    test: int = 100
+    validation: int = 100
+
+
+SEEDS = (
+    Seeds(name="seeds 3 alike", seeds=3, varies=0.05),
+    Seeds(name="seeds 3 unlike", seeds=3, varies=0.25),
+    Seeds(name="seeds 5 unlike", seeds=5, varies=0.25),
+)

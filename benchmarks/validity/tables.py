@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import records
-from scenarios import COVERAGE, POD, POWER, STEPS
+from scenarios import COVERAGE, POD, POWER, SEEDS, STEPS
 
 from defect_detect.evaluation.statistics import ALPHA
 
@@ -149,10 +149,23 @@ def pod_table(data: dict[str, Rows]) -> Iterable[str]:
             )
 
 
+def seeds_table(data: dict[str, Rows]) -> Iterable[str]:
+    """Detectors trained several times."""
+    yield "| scenario | datasets | FN rate, this policy | difference | test rejects | test and interval |"
+    yield "| --- | ---: | --- | --- | ---: | ---: |"
+    for scenario in SEEDS:
+        rows = data[scenario.name]
+        if rows:
+            cells = " | ".join(_cell([row[name] for row in rows]) for name in ("policy", "difference"))
+            level = 100 * float(np.mean([row["p"] < ALPHA for row in rows]))
+            both = 100 * float(np.mean([row["shown"] for row in rows]))
+            yield f"| {scenario.name} | {len(rows):,} | {cells} | {_marked(level, LEVEL_BAND)} | {both:.1f} |"
+
+
 def main() -> None:
     """Print every table that there is data for."""
     root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(tempfile.gettempdir()) / "validity"
-    data = {scenario.name: records.read(root, scenario.name) for scenario in (*COVERAGE, *POWER, *POD)}
+    data = {scenario.name: records.read(root, scenario.name) for scenario in (*COVERAGE, *POWER, *POD, *SEEDS)}
     for title, table in (
         ("FN rate", main_table),
         ("Other figures", others_table),
@@ -160,6 +173,7 @@ def main() -> None:
         ("Power", power_table),
         ("Where exact bounds speak", methods_table),
         ("POD", pod_table),
+        ("Seeds", seeds_table),
     ):
         print(f"### {title}\n")
         print("\n".join(table(data)))

@@ -17,7 +17,7 @@ from defect_detect.evaluation.reasons import judge
 from defect_detect.evaluation.recount import recount
 from defect_detect.evaluation.resampling import over_seeds, ratio, weighted
 from defect_detect.evaluation.shift import shift
-from defect_detect.evaluation.spread import Spread, chosen_anew, sampled
+from defect_detect.evaluation.spread import Spread, Trained, chosen_anew, own_chance, sampled
 from defect_detect.tables import Column, Floats, Ints
 
 
@@ -49,6 +49,7 @@ class Entrant:
     frozen     (B, 7) resampled rates, the thresholds staying
     anew       (B, 7) resampled rates, the thresholds chosen anew; None for a fixed score
     shift      (B, 7) how these thresholds alone change the rates, test staying as it is; NaN where that isn't known
+    own_chance  (2, 7) `Trained.chance` of the rates, the thresholds staying and chosen anew
     """
 
     contender: Contender
@@ -64,6 +65,7 @@ class Entrant:
     frozen: Floats
     anew: Floats | None
     shift: Floats | None
+    own_chance: Floats
     judged: tuple[Judged, ...]
 
     @property
@@ -90,6 +92,11 @@ class Entrant:
         """How far the rate may be off: at these thresholds, or with those that the policy would choose anew."""
         return spread_of(figure, [(1, self)], policy=policy)
 
+    def trained(self, column: int) -> Trained:
+        """The models behind the rate of one of FIGURES, by its place."""
+        rates = self.count[:, :, column].sum(axis=1) / max(int(self.of[:, column].sum()), 1)
+        return Trained(rates=rates, chance=float(self.own_chance[0, column]), anew=float(self.own_chance[1, column]))
+
     def rate(self, figure: str) -> float:
         """The mean over seeds of one of FIGURES; NaN where there is nothing to count."""
         column = FIGURES.index(figure)
@@ -111,13 +118,13 @@ def spread_of(figure: str, signed: Sequence[tuple[int, Entrant]], *, policy: boo
     first = signed[0][1]
     units, on = int((first.of[:, column] > 0).sum()), first.validation
     frozen = np.sum([sign * one.frozen[:, column] for sign, one in signed], axis=0)
-    of = max(int(first.of[:, column].sum()), 1)
-    staying = sampled(frozen, units, [one.count[:, :, column].sum(axis=1) / of for _, one in signed])
+    trained = [one.trained(column) for _, one in signed]
     anew = [sign * one.anew[:, column] for sign, one in signed if one.anew is not None]
     shifts = [sign * one.shift[:, column] for sign, one in signed if one.shift is not None]
     if not (policy and anew):
-        return staying
-    return chosen_anew(staying, (frozen, np.sum(anew, axis=0)), np.sum(shifts, axis=0), len(on[0].units))
+        return sampled(frozen, units, trained)
+    staying = sampled(frozen, units, trained, anew=True)
+    return chosen_anew(staying, (frozen, np.sum(anew, axis=0)), np.sum(shifts, axis=0), len(on[0].units), trained)
 
 
 def enter(contender: Contender, policy: Policy, draws: Draws) -> Entrant:
@@ -130,11 +137,15 @@ def enter(contender: Contender, policy: Policy, draws: Draws) -> Entrant:
     *drawn, below = np.split(weighted(draws.test, np.concatenate([*count, of], axis=1)), len(count) + 1, axis=1)
     frozen = ratio(np.stack(drawn), below)
     anew = shifted = None
+    chance = own_chance(frozen)
+    of_anew = chance
     if policy.kind != "score" and draws.validation is not None:
         chosen = [_chosen(policy, on, draws.validation) for on in validation]
         count_again = per_class_counts.recount if policy.per_class else recount
         anew = np.stack([count_again(table, s, draws.test) for table, s in zip(test, chosen, strict=True)])
-        anew = over_seeds(ratio(anew, below), draws.of_seeds(contender.name))
+        anew = ratio(anew, below)
+        of_anew = own_chance(anew)
+        anew = over_seeds(anew, draws.of_seeds(contender.name))
         shifted = np.stack([shift(table, used, s) for table, used, s in zip(test, vectors, chosen, strict=True)])
         shifted = over_seeds(shifted, draws.of_seeds(contender.name))
     worst = next((s for s in ("not_measurable", "unreachable") if s in statuses), statuses[0])
@@ -152,6 +163,7 @@ def enter(contender: Contender, policy: Policy, draws: Draws) -> Entrant:
         frozen=over_seeds(frozen, draws.of_seeds(contender.name)),
         anew=anew,
         shift=shifted,
+        own_chance=np.stack([chance, of_anew]),
         judged=tuple(
             judge(contender.name, run.seed, run.test, vector)
             for run, vector in zip(contender.runs, vectors, strict=True)

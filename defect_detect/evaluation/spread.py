@@ -20,10 +20,14 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A variance and the number of units or seeds, less one, that it was estimated from."""
+    """A variance and the number of units or seeds, less one, that it was estimated from.
+
+    `off`: what of the variance seen was taken off, as not its own; it made the estimate vary all the same.
+    """
 
     variance: float
     freedom: int
+    off: float = 0.0
 
     @property
     def error(self) -> float:
@@ -50,7 +54,7 @@ class Spread:
     @property
     def freedom(self) -> float:
         """Satterthwaite's degrees of freedom; infinite without variance."""
-        below = sum(part.variance**2 / part.freedom for part in self.parts if part.freedom > 0)
+        below = sum((part.variance + part.off) ** 2 / part.freedom for part in self.parts if part.freedom > 0)
         return self.variance**2 / below if below > 0 else float("inf")
 
     @property
@@ -75,10 +79,40 @@ def students(freedom: float) -> float:
     return float(special.stdtrit(freedom, half) if np.isfinite(freedom) else special.ndtri(half))
 
 
-def sampled(values: Floats, units: int, seeds: Sequence[Floats] = ()) -> Spread:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """The models that stand behind a rate.
+
+    rates   (S,) the rate of each
+    chance  how much variance of their mean the chance of units gives that is each model's own, thresholds staying ...
+    anew    ... and with thresholds chosen anew
+    """
+
+    rates: Floats
+    chance: float = 0.0
+    anew: float = 0.0
+
+    @property
+    def drawn(self) -> bool:
+        """Whether they are enough for resamples to draw them (`over_seeds`)."""
+        return len(self.rates) >= FEW_SEEDS
+
+
+def own_chance(values: Floats) -> Floats:
+    """(...) `Trained.chance` from the resampled rates (S, B, ...) of S models."""
+    seeds = len(values)
+    if seeds < FEW_SEEDS:
+        return np.zeros(values.shape[2:])
+    own: Floats = (values - values.mean(axis=0)).var(axis=1).sum(axis=0) / (seeds * (seeds - 1))
+    return own
+
+
+def sampled(values: Floats, units: int, trained: Sequence[Trained] = (), *, anew: bool = False) -> Spread:
     """The spread of `values` (B,) resampled over `units` units of test, thresholds staying.
 
-    `seeds`: the rates (S,) of each detector's trained models; from 3 on, `values` drew them too (`over_seeds`).
+    `trained`: the models of each detector; where resamples draw them, they are a part. The chance of units makes models
+    differ too, and drawing models shows that again: it is taken off, so that it counts but once. `anew`: the
+    thresholds will be chosen anew, which has its own such chance (`chosen_anew`).
 
     >>> rng = np.random.default_rng(0)
     >>> spread = sampled(rng.normal(0.2, 0.03, 10_000), units=25)
@@ -89,17 +123,18 @@ def sampled(values: Floats, units: int, seeds: Sequence[Floats] = ()) -> Spread:
     if units < 2 or len(known) < max(len(values) / 2, 1):  # noqa: PLR2004 - one unit shows no variance
         return Spread(parts=(Part(variance=float("nan"), freedom=0),))
     # A resample of U units varies less than U units do, by (U - 1) / U.
-    total = float(known.var()) * units / (units - 1)
-    of_seeds = [
-        Part(variance=float(rates.var(ddof=1)) / len(rates), freedom=len(rates) - 1)
-        for rates in seeds
-        if len(rates) >= FEW_SEEDS
-    ]
-    left = max(total - sum(part.variance for part in of_seeds), 0.0)
-    return Spread(parts=(Part(variance=left, freedom=units - 1), *of_seeds))
+    left, of_seeds = float(known.var()) * units / (units - 1), []
+    for one in (one for one in trained if one.drawn):
+        between = float(one.rates.var(ddof=1)) / len(one.rates)
+        own = max(between - (one.anew if anew else one.chance), 0.0)
+        of_seeds.append(Part(variance=own, freedom=len(one.rates) - 1, off=between - own))
+        left -= between + one.chance
+    return Spread(parts=(Part(variance=max(left, 0.0), freedom=units - 1), *of_seeds))
 
 
-def chosen_anew(frozen: Spread, drawn: tuple[Floats, Floats], shift: Floats, on: int) -> Spread:
+def chosen_anew(
+    frozen: Spread, drawn: tuple[Floats, Floats], shift: Floats, on: int, trained: Sequence[Trained] = ()
+) -> Spread:
     """`frozen`, and what choosing the threshold anew on `on` validation units adds to it.
 
     `drawn`: (B,) resampled rates, thresholds staying, and the same with thresholds chosen anew. `shift` (B,): how much
@@ -114,4 +149,5 @@ def chosen_anew(frozen: Spread, drawn: tuple[Floats, Floats], shift: Floats, on:
         more = float(np.nanvar(anew) - np.nanvar(staying))
     else:
         more = float(np.var(shift) - np.nanvar(anew - staying - shift))
+    more -= sum(one.anew - one.chance for one in trained if one.drawn)
     return Spread(parts=(*frozen.parts, Part(variance=max(more, 0.0), freedom=max(on - 1, 1))))
