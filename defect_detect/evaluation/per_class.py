@@ -15,7 +15,7 @@ from defect_detect.errors import Unreachable
 from defect_detect.evaluation import operating
 from defect_detect.evaluation.missed import Scored
 from defect_detect.evaluation.operating import Policy
-from defect_detect.evaluation.per_class_cost import alarmed, least_cost
+from defect_detect.evaluation.per_class_cost import alarmed, first_alarms, least_cost
 from defect_detect.evaluation.shared_budget import Options, spend
 from defect_detect.tables import Bools, Column, Floats, Ints
 
@@ -139,21 +139,23 @@ def _overkill(policy: Policy, table: Scored, weights: Column) -> Floats:
     coin = _coin(budget)
     money = budget // coin
     # A unit that two classes reject is paid for twice, so more may be spent than the budget says, as long as it keeps.
-    most = 2 * money + 1
+    most, highest = 2 * money + 1, first_alarms(table)
     spent = spend([_bought(one.hits, one.rejected, coin, budget) for one in classes], int(most.max(initial=0)))
     kept = _placed(table, classes, spent.choices(money))
     going = np.ones(len(weights), np.bool_)
     while going.any():
         money = money + going
         tried = _placed(table, classes, spent.choices(np.minimum(money, most)))
-        going &= (money <= most) & (_rejected(table, weights, tried) <= budget)
+        rows = np.flatnonzero(going & (money <= most))
+        going = np.zeros(len(weights), np.bool_)
+        going[rows] = _rejected(table, weights[rows], tried[rows], highest) <= budget[rows]
         kept = np.where(going[:, None], tried, kept)
     kept = _or_one(policy, table, weights, kept)
     # A unit that isn't rejected yet is by its first alarm.
     alarms, first = table.alarms, np.zeros(len(table.alarms.unit), np.bool_)
     first[np.unique(alarms.unit, return_index=True)[1]] = True
-    costs = first & table.units.defect_free[alarms.unit] & ~alarmed(table, kept)[:, alarms.unit]
-    return _rest_spent(table, weights, kept, costs, budget - _rejected(table, weights, kept))
+    costs = first & table.units.defect_free[alarms.unit] & ~alarmed(highest, kept)[:, alarms.unit]
+    return _rest_spent(table, weights, kept, costs, budget - _rejected(table, weights, kept, highest))
 
 
 def _recall(policy: Policy, table: Scored, weights: Column) -> Floats:
@@ -242,9 +244,9 @@ def _placed(table: Scored, classes: Sequence[_Class], chosen: Ints) -> Floats:
     return result
 
 
-def _rejected(table: Scored, weights: Column, threshold: Floats) -> Ints:
+def _rejected(table: Scored, weights: Column, threshold: Floats, highest: Floats) -> Ints:
     """(R,) the defect-free units with an alarm of any class at the thresholds (R, K)."""
-    return np.asarray((weights * (alarmed(table, threshold) & table.units.defect_free)).sum(axis=1))
+    return np.asarray((weights * (alarmed(highest, threshold) & table.units.defect_free)).sum(axis=1))
 
 
 def _found(table: Scored, weights: Column, threshold: Floats) -> Ints:

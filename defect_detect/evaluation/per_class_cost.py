@@ -21,9 +21,8 @@ def first_alarms(table: Scored, which: Bools | None = None) -> Floats:
     return highest
 
 
-def alarmed(table: Scored, threshold: Floats, which: Bools | None = None) -> Bools:
-    """(R, U) bool: units in which some class alarms at the thresholds (R, K)."""
-    highest = first_alarms(table, which)
+def alarmed(highest: Floats, threshold: Floats) -> Bools:
+    """(R, U) bool: units in which some class alarms at the thresholds (R, K); `highest` (U, K) is `first_alarms`'."""
     result = np.zeros((len(threshold), len(highest)), np.bool_)
     for label in range(highest.shape[1]):
         result |= highest[:, label] >= threshold[:, label, None]

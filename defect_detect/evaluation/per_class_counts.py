@@ -9,7 +9,7 @@ import numpy as np
 
 from defect_detect.evaluation.matching import Pairs, assign, overlapping
 from defect_detect.evaluation.missed import FIGURES, Scored
-from defect_detect.evaluation.per_class_cost import alarmed
+from defect_detect.evaluation.per_class_cost import alarmed, first_alarms
 from defect_detect.tables import Bools, Column, Floats, Ints
 
 _CELLS = 4_000_000
@@ -23,20 +23,23 @@ def recount(table: Scored, threshold: Floats, weights: Column) -> Floats:
     widest = max(len(table.alarms.score), len(table.defects), weights.shape[1], 1)
     step = max(_CELLS // widest, 1)
     rows = [slice(start, start + step) for start in range(0, len(weights), step)]
-    counted = np.concatenate([_counted(table, threshold[part], weights[part].astype(np.int64)) for part in rows])
+    highest = first_alarms(table), first_alarms(table, table.alarms.touches)
+    counted = np.concatenate([
+        _counted(table, threshold[part], weights[part].astype(np.int64), highest) for part in rows
+    ])  # fmt: skip
     counted[:, FIGURES.index("fn_rate_any_class")] = _missed_any(table, threshold, weights)
     return counted
 
 
-def _counted(table: Scored, threshold: Floats, weights: Column) -> Floats:
-    """All but the any-class figure."""
+def _counted(table: Scored, threshold: Floats, weights: Column, highest: tuple[Floats, Floats]) -> Floats:
+    """All but the any-class figure; `highest` are `first_alarms` of all, and of those that touch a defect."""
     alarms, groups = table.alarms, table.units
     missed = ~(np.isfinite(table.found_at) & (table.found_at >= threshold[:, table.label]))
     # Whatever scores less than all thresholds never counts.
     some = slice(0, int(np.searchsorted(-alarms.score, -threshold.min(initial=np.inf), side="right")))
     false = alarms.false[some] & (alarms.score[some] >= threshold[:, alarms.label[some]])
     of_false = weights[:, alarms.unit[some]]
-    units, touched = alarmed(table, threshold), alarmed(table, threshold, alarms.touches)
+    units, touched = (alarmed(one, threshold) for one in highest)
     columns = {
         "fn_rate": (weights[:, table.unit] * missed).sum(axis=1),
         "escape_rate": (weights * (groups.defective & ~units)).sum(axis=1),
