@@ -99,3 +99,21 @@ def test_tables_tell_what_was_covered(validity, tmp_path):
     lines = list(tables.pod_table({one.name: validity["records"].read(tmp_path, one.name) for one in tables.POD}))
     assert len(lines) == 3
     assert "| 2 |" in lines[-1]
+
+
+def test_tables_are_renewed_in_their_place(validity):
+    tables = validity["tables"]
+    page = "Before\n<!-- power -->\nold\n<!-- end -->\nafter\n<!-- pod -->\n<!-- end -->\n"
+
+    got = tables.written(page, {"power": "| new |", "pod": "| too |"})
+
+    assert got == "Before\n<!-- power -->\n| new |\n<!-- end -->\nafter\n<!-- pod -->\n| too |\n<!-- end -->\n"
+    assert tables.written(got, {"power": "| new |"}) == got
+    with pytest.raises(SystemExit, match="no place for the table 'seeds'"):
+        tables.written(page, {"seeds": ""})
+
+
+def test_the_page_has_a_place_for_every_table(validity):
+    page = (HERE.parents[1] / "docs" / "validity.md").read_text()
+
+    assert all(page.count(f"<!-- {name} -->\n") == 1 for name in validity["tables"].TABLES)

@@ -74,6 +74,7 @@ def simulate(scenario: Scenario, number: int, resamples: int) -> dict[str, objec
         "outcome": pair.outcome,
         "smallest_detectable": pair.smallest_detectable,
         "fppi_difference": _told(pair.fppi.interval, _true_fppi(entrants[0], a) - _true_fppi(entrants[1], b)),
+        "p_in_use": sign_flip(np.subtract(*(one.per_unit("fn_rate")[0] for one in entrants)), seed=number),
         "fixed": _at_fixed_scores([one.test[0] for one in entrants], number),
     }
 

@@ -1,11 +1,11 @@
 """The tables of docs/validity.md, from what simulate.py wrote.
 
-python benchmarks/validity/tables.py [DIR]   prints them as Markdown
+python benchmarks/validity/tables.py [DIR] [--into docs/validity.md]   prints them, or renews them in the page
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -86,8 +86,11 @@ def others_table(data: dict[str, Rows]) -> Iterable[str]:
 
 def tests_table(data: dict[str, Rows]) -> Iterable[str]:
     """Percent of datasets in which a true 'no difference' is rejected."""
-    yield "| scenario | sign flip, fixed score | sign flip, policy | test and interval | McNemar, fixed score |"
-    yield "| --- | ---: | ---: | ---: | ---: |"
+    yield (
+        "| scenario | sign flips, fixed score | sign flips with shifts, policy | and interval | "
+        "McNemar, fixed score | flips alone, policy |"
+    )
+    yield "| --- | ---: | ---: | ---: | ---: | ---: |"
     for scenario in COVERAGE:
         rows = data[scenario.name]
         if rows and scenario.name != DIFFERENT:
@@ -95,9 +98,10 @@ def tests_table(data: dict[str, Rows]) -> Iterable[str]:
             anew = 100 * float(np.mean([row["p"] < ALPHA for row in rows]))
             both = 100 * float(np.mean([row["shown"] for row in rows]))
             naive = 100 * float(np.mean([row["fixed"]["mcnemar"] < ALPHA for row in rows]))
+            alone = 100 * float(np.mean([row["p_in_use"] < ALPHA for row in rows]))
             yield (
                 f"| {scenario.name} | {_marked(fixed, LEVEL_BAND)} | {_marked(anew, LEVEL_BAND)} | {both:.1f} | "
-                f"{naive:.1f} |"
+                f"{naive:.1f} | {alone:.1f} |"
             )
 
 
@@ -162,22 +166,39 @@ def seeds_table(data: dict[str, Rows]) -> Iterable[str]:
             yield f"| {scenario.name} | {len(rows):,} | {cells} | {_marked(level, LEVEL_BAND)} | {both:.1f} |"
 
 
+TABLES = {
+    "coverage": main_table,
+    "others": others_table,
+    "tests": tests_table,
+    "power": power_table,
+    "exact": methods_table,
+    "seeds": seeds_table,
+    "pod": pod_table,
+}
+
+
+def written(page: str, tables: dict[str, str]) -> str:
+    """The page with each table in place of what stands between its two marks, `<!-- NAME -->` and `<!-- end -->`."""
+    for name, table in tables.items():
+        start, end = f"<!-- {name} -->\n", "<!-- end -->"
+        if page.count(start) != 1:
+            raise SystemExit(f"The page has no place for the table {name!r}.")
+        before, rest = page.split(start)
+        page = f"{before}{start}{table}\n{end}{rest.split(end, 1)[1]}"
+    return page
+
+
 def main() -> None:
-    """Print every table that there is data for."""
-    root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(tempfile.gettempdir()) / "validity"
-    data = {scenario.name: records.read(root, scenario.name) for scenario in (*COVERAGE, *POWER, *POD, *SEEDS)}
-    for title, table in (
-        ("FN rate", main_table),
-        ("Other figures", others_table),
-        ("Tests", tests_table),
-        ("Power", power_table),
-        ("Where exact bounds speak", methods_table),
-        ("POD", pod_table),
-        ("Seeds", seeds_table),
-    ):
-        print(f"### {title}\n")
-        print("\n".join(table(data)))
-        print()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", nargs="?", type=Path, default=Path(tempfile.gettempdir()) / "validity")
+    parser.add_argument("--into", type=Path, metavar="PAGE")
+    said = parser.parse_args()
+    data = {one.name: records.read(said.root, one.name) for one in (*COVERAGE, *POWER, *POD, *SEEDS)}
+    made = {name: "\n".join(table(data)) for name, table in TABLES.items()}
+    if said.into is None:
+        print("\n\n".join(f"### {name}\n\n{table}" for name, table in made.items()))
+    else:
+        said.into.write_text(written(said.into.read_text(), made))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def sign_flip(difference: Floats, *, seed: int = 0, shift: Floats | None = None)
     if 2 ** len(told) <= FLIPS:
         signs = 1.0 - 2 * ((np.arange(2 ** len(told))[:, None] >> np.arange(len(told))) & 1)
         further, ties = _as_far(told, signs @ told)
-        return (further + ties / 2) / 2 ** len(told)
+        return float((further + ties / 2) / 2 ** len(told))
     return _drawn_p(told, _flips(told, rng))
 
 
