@@ -53,7 +53,7 @@ def rate_interval(
     rate = total / n
     worth = (rate * (1 - rate) if bounded else rate) / spread.variance
     low, high = (wilson if bounded else score_of_mean)(rate, worth, spread.reach)
-    return Interval(low=low, high=high, method=f"score, effective sample {worth:.3g}, bootstrap over {units} units")
+    return Interval(low=low, high=high, method=f"score interval, bootstrap over {units} units")
 
 
 def _exact(values: Floats, count: Floats, of: Floats, *, bounded: bool) -> Interval:
