@@ -29,9 +29,10 @@ def draw(rng: np.random.Generator, units: int, resamples: int) -> Column:
 
     def fill(task: tuple[slice, np.random.Generator]) -> None:
         place, own = task
-        drawn = [np.bincount(own.integers(0, units, units), minlength=units) for _ in range(*place.indices(resamples))]
-        if drawn:
-            weights[:, place] = np.stack(drawn).astype(np.uint8).T
+        drawn = np.zeros((len(range(*place.indices(resamples))), units), np.uint8)
+        for row in drawn:
+            row[:] = np.bincount(own.integers(0, units, units), minlength=units)
+        weights[:, place] = drawn.T
 
     side_by_side(fill, list(zip(places, rng.spawn(len(places)), strict=True)))
     return weights.T
