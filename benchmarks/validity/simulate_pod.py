@@ -1,6 +1,6 @@
 """Simulated sizes and hits through the real POD: does a90/95 bound the true a90?
 
-python benchmarks/validity/simulate_pod.py [--out DIR] [--datasets 1000] [--resamples 500]
+python benchmarks/validity/simulate_pod.py [--out DIR] [--datasets 1000] [--resamples 500] [--only NAME ...]
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "validity")
     parser.add_argument("--datasets", type=int, default=1000)
     parser.add_argument("--resamples", type=int, default=500)
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME")
     said = parser.parse_args()
-    for scenario in POD:
+    for scenario in (one for one in POD if not said.only or one.name in said.only):
         records.fill(said.out, scenario.name, said.datasets, partial(simulate, scenario, resamples=said.resamples))
 
 

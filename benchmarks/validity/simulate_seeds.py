@@ -1,6 +1,6 @@
 """Detectors trained several times: do the policy's intervals cover the mean over all trainings there might be?
 
-python benchmarks/validity/simulate_seeds.py [--out DIR] [--datasets 1000] [--resamples 500]
+python benchmarks/validity/simulate_seeds.py [--out DIR] [--datasets 1000] [--resamples 500] [--only NAME ...]
 
 Each training's FN rate at the population's threshold is a draw: normal on the probit scale, so that the mean over all
 trainings is known by formula. Both detectors have the same.
@@ -73,8 +73,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "validity")
     parser.add_argument("--datasets", type=int, default=1000)
     parser.add_argument("--resamples", type=int, default=500)
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME")
     said = parser.parse_args()
-    for scenario in SEEDS:
+    for scenario in (one for one in SEEDS if not said.only or one.name in said.only):
         records.fill(said.out, scenario.name, said.datasets, partial(simulate, scenario, resamples=said.resamples))
 
 
