@@ -317,18 +317,3 @@ def test_choosing_anew_adds_its_variance_without_the_chance_it_is_seen_through()
     assert spread.parts[-1].variance == pytest.approx(0.03**2 - 0.01**2, rel=0.03)
     assert unknown.parts[-1].variance == pytest.approx(0.03**2, rel=0.05)
     assert chosen_anew(staying, (frozen, frozen + chance), 0 * moved, 40).parts[-1].variance == 0.0
-
-
-def test_shifts_widen_the_sign_flip_and_none_leave_it():
-    rng = np.random.default_rng(8)
-    difference = rng.normal(0.3, 1, 40)
-    shift = rng.normal(0, 5, 2000)
-
-    exact = sign_flip(difference, seed=1)
-    assert sign_flip(difference, seed=1, shift=np.full(2000, 3.0)) == exact
-    # The sum of the flips is about normal, and so is that of flips and shifts.
-    spread = np.sqrt((difference**2).sum() + 25)
-    expected = 2 * stats.norm.sf(abs(difference.sum()) / spread)
-    assert sign_flip(difference, seed=1, shift=shift) == pytest.approx(expected, abs=0.02)
-    assert sign_flip(difference, seed=1, shift=shift + 100) == sign_flip(difference, seed=1, shift=shift)
-    assert sign_flip(np.zeros(3), shift=shift) == pytest.approx(1.0, abs=1e-4)

@@ -14,7 +14,6 @@ from defect_detect.evaluation.entrant import Draws, Entrant, spread_of
 from defect_detect.evaluation.froc_figures import DrawnFroc
 from defect_detect.evaluation.intervals import difference_interval, percentile
 from defect_detect.evaluation.localization import touched_iou
-from defect_detect.evaluation.missed import FIGURES
 from defect_detect.evaluation.resampling import FEW_SEEDS, ratio, weighted
 from defect_detect.evaluation.spread import Spread
 from defect_detect.evaluation.statistics import ALPHA, holm, mcnemar, needed, sign_flip, smallest_detectable
@@ -111,17 +110,10 @@ def _difference(a: Entrant, b: Entrant, figure: str, seed: int, *, tested: bool)
 
 
 def _p(a: Entrant, b: Entrant, figure: str, spread: Spread, seed: int) -> float:
-    """Of no difference under the policy. Flips of units know nothing of seeds: where these are drawn, Student's."""
-    if a.seeds >= FEW_SEEDS or b.seeds >= FEW_SEEDS:
+    """Of no difference. Flips of units know neither of chosen thresholds nor of drawn seeds: there Student's p."""
+    if a.anew is not None or max(a.seeds, b.seeds) >= FEW_SEEDS:
         return spread.p(a.rate(figure) - b.rate(figure))
-    (count_a, of), (count_b, _) = a.per_unit(figure), b.per_unit(figure)
-    column = FIGURES.index(figure)
-    shift = None
-    if a.shift is not None and b.shift is not None:
-        moved = a.shift[:, column] - b.shift[:, column]
-        # Their chance, which the spread has taken off, goes off here too.
-        shift = moved * (spread.parts[-1].error / moved.std() if np.ptp(moved) > 0 else 0.0) * of.sum()
-    return sign_flip(count_a - count_b, seed=seed, shift=shift)
+    return sign_flip(np.subtract(a.per_unit(figure)[0], b.per_unit(figure)[0]), seed=seed)
 
 
 def _localization(a: Entrant, b: Entrant, draws: Draws) -> tuple[int, Difference]:

@@ -16,7 +16,7 @@ POINTS = 0.05
 """The FN-rate difference of interest, for the sample size that would be needed."""
 
 
-def sign_flip(difference: Floats, *, seed: int = 0, shift: Floats | None = None) -> float:
+def sign_flip(difference: Floats, *, seed: int = 0) -> float:
     """Two-sided p that paired differences per unit (U,) are as likely one way as the other.
 
     The signs of the units' differences are flipped (all ways, when they are few; 9,999 random ones otherwise), and
@@ -24,18 +24,10 @@ def sign_flip(difference: Floats, *, seed: int = 0, shift: Floats | None = None)
     for every flip. Flips that go just as far count half: counts of misses tie often, and the plain p of so coarse a
     test is too large (mid-p; Lancaster 1961, Fagerland et al. 2013). Units without a difference say nothing.
 
-    `shift` (B,): by how much the sum of the differences changes with thresholds chosen on other validation units. Then
-    the question is whether the policy makes a difference, not these thresholds: to each flip comes one of the
-    shifts, about their mean and either way up.
-
     >>> round(sign_flip(np.array([1.0, 1, 1, 1, 1, 1, 0, -1])), 4)  # (2 + 14 / 2) of 128
     0.0703
     """
     told = difference[difference != 0]
-    rng = np.random.default_rng(seed)
-    if shift is not None and np.ptp(shift) > 0:
-        also = rng.choice(shift - shift.mean(), FLIPS) * (2.0 * rng.integers(0, 2, FLIPS) - 1)
-        return _drawn_p(told, _flips(told, rng) + also)
     if len(told) == 0:
         return 1.0
     if np.allclose(np.abs(told), np.abs(told[0]), rtol=1e-12):
@@ -44,7 +36,9 @@ def sign_flip(difference: Floats, *, seed: int = 0, shift: Floats | None = None)
         signs = 1.0 - 2 * ((np.arange(2 ** len(told))[:, None] >> np.arange(len(told))) & 1)
         further, ties = _as_far(told, signs @ told)
         return float((further + ties / 2) / 2 ** len(told))
-    return _drawn_p(told, _flips(told, rng))
+    further, ties = _as_far(told, _flips(told, np.random.default_rng(seed)))
+    # The one seen is one of them.
+    return (further + (ties + 1) / 2) / (FLIPS + 1)
 
 
 def _binomial_p(plus: int, of: int) -> float:
@@ -58,15 +52,9 @@ def _binomial_p(plus: int, of: int) -> float:
     return 2 * (float(stats.binom.cdf(fewer, of, 0.5)) - tie / 2)
 
 
-def _drawn_p(told: Floats, sums: Floats) -> float:
-    """The p of random flips; the one seen is one of them."""
-    further, ties = _as_far(told, sums)
-    return (further + (ties + 1) / 2) / (len(sums) + 1)
-
-
 def _as_far(told: Floats, sums: Floats) -> tuple[int, int]:
     """How many go further than the sum seen, and how many just as far, but for rounding."""
-    beyond = np.round((np.abs(sums) - abs(told.sum())) / (np.sqrt((told**2).sum()) or 1.0), 12)
+    beyond = np.round((np.abs(sums) - abs(told.sum())) / np.sqrt((told**2).sum()), 12)
     return int((beyond > 0).sum()), int((beyond == 0).sum())
 
 
