@@ -30,7 +30,11 @@ class Source:
 
     path: Path
     images: Path | None = None
+    form: str = "auto"
     group: str | None = None
+    pattern: str | None = None
+    alike: int | None = None
+    fold: tuple[int, int] | None = None
     scale: float | None = None
     unit: str = "px"
     severity: Mapping[str, str] = field(default_factory=dict)
@@ -137,7 +141,8 @@ def normalized_to(source: Source, root: Path, console: Console) -> Normalized:
     ) as bar:
         task = bar.add_task("", total=None)
         return normalize(
-            source.path, images=source.images, out=root, group=source.group, scale=source.scale, unit=source.unit,
+            source.path, images=source.images, out=root, form=source.form, group=source.group,
+            pattern=source.pattern, alike=source.alike, fold=source.fold, scale=source.scale, unit=source.unit,
             severity=source.severity, accept_below=source.accept_below, seed=source.seed, strict=source.strict,
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )  # fmt: skip

@@ -46,6 +46,10 @@ _TABLE: Mapping[str, Mapping[str, Any]] = {
     "--fail-if": {"nargs": "+", "action": "extend", "default": [], "metavar": "CONDITION", "help": "end with exit code 3 when one holds: 'fnr@fppi<=0.1 > 0.05', 'upper(fnr) > 0.1', 'yolo: fnr[class=crack] > 0', 'worse than baseline, p < 0.05' (docs/gate.md)"},
     "--baseline": {"type": Path, "metavar": "DIR", "help": "folder of the earlier comparison that 'worse than baseline' means"},
     "--group": {"metavar": "FIELD", "help": "image field that names the part, tile or lot: never split apart, and the sampling unit of intervals (default: 'group' where the file has it)"},
+    "--format": {"dest": "form", "default": "auto", "metavar": "NAME", "help": "auto | coco | yolo | voc | cvat | labelme | supervisely | severstal | masks (docs/formats.md; default: %(default)s)"},
+    "--group-pattern": {"metavar": "REGEX", "help": "what its first group (else all of it) matches in a file name names the part, instead of --group: 'board(\\d+)'"},
+    "--group-similar": {"nargs": "?", "type": int, "const": 16, "metavar": "BITS", "help": "never split pictures apart that look nearly the same: sketches that differ in at most BITS of 256 (default when given: 16)"},
+    "--fold": {"metavar": "I/K", "help": "cut one file into K folds: fold I is test, the next one val, the others train"},
     "--scale": {"metavar": "PX/UNIT", "help": "how many px make one unit, such as 48/mm, so that sizes can be said in it"},
     "--severity": {"nargs": "+", "default": [], "metavar": "CLASS=LEVEL", "help": "critical | major | minor, by class"},
     "--accept-below": {"nargs": "+", "default": [], "metavar": "CLASS=SIZE", "help": "smaller defects of this class are acceptable and don't count (long side, in the unit of --scale, else px)"},
@@ -67,6 +71,13 @@ JUDGING = (
     "--resamples", "--allow", "--review", "--review-template", "--fail-if", "--baseline",
 )  # fmt: skip
 """The options that `judging` reads, beside --seed."""
+
+
+DATASET = (
+    "--images", "--format", "--group", "--group-pattern", "--group-similar", "--fold", "--scale", "--severity",
+    "--accept-below", "--seed", "--strict",
+)  # fmt: skip
+"""The options that `source` reads."""
 
 
 def parser(description: str, *options: str, epilog: str = "") -> argparse.ArgumentParser:
@@ -182,6 +193,20 @@ def scale(text: str | None) -> tuple[float | None, str]:
     return value, unit.strip()
 
 
+def fold(text: str | None) -> tuple[int, int] | None:
+    """`2/5` as two numbers.
+
+    Raises:
+        ConfigError: it isn't of that form.
+    """
+    if text is None:
+        return None
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal()):
+        raise ConfigError(Fault(where="--fold", expected="I/K, such as 2/5", found=repr(text)))
+    return int(number), int(of)
+
+
 def shipped_config(name: str) -> Path:
     """A config of the `configs/` folder that lies beside the package."""
     return Path(__file__).parents[1] / "configs" / name
@@ -193,7 +218,8 @@ def source(arguments: argparse.Namespace) -> comparing.Source:
 
     px, unit = scale(arguments.scale)
     return comparing.Source(
-        path=arguments.dataset, images=arguments.images, group=arguments.group, scale=px, unit=unit, severity=pairs("--severity", arguments.severity),
+        path=arguments.dataset, images=arguments.images, form=arguments.form, group=arguments.group,
+        pattern=arguments.group_pattern, alike=arguments.group_similar, fold=fold(arguments.fold), scale=px, unit=unit, severity=pairs("--severity", arguments.severity),
         accept_below=numbers("--accept-below", arguments.accept_below), seed=arguments.seed, strict=arguments.strict,
     )  # fmt: skip
 

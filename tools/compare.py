@@ -20,9 +20,8 @@ Run it again, and it goes on where it stopped: what is finished and unchanged is
 
 def main() -> int:
     parser = options.parser(
-        __doc__ or "", "--images", "--out", *options.JUDGING, "--group", "--scale", "--severity",
-        "--accept-below", "--seed", "--seeds", "--set", "--device", "--threads", "--jobs", "--strict",
-        "--no-fiftyone", epilog=EXAMPLES,
+        __doc__ or "", "--out", *options.DATASET, *options.JUDGING, "--seeds", "--set", "--device", "--threads",
+        "--jobs", "--no-fiftyone", epilog=EXAMPLES,
     )  # fmt: skip
     parser.add_argument(
         "--detectors", nargs="+", type=Path, metavar="CONFIG",

@@ -22,8 +22,7 @@ NAME=FILE means test only: without predictions on validation only the policy sco
 
 def main() -> int:
     parser = options.parser(
-        __doc__ or "", "--images", "--out", *options.JUDGING, "--group", "--scale", "--severity",
-        "--accept-below", "--seed", "--strict", "--no-fiftyone", epilog=EXAMPLES,
+        __doc__ or "", "--out", *options.DATASET, *options.JUDGING, "--no-fiftyone", epilog=EXAMPLES,
     )  # fmt: skip
     parser.add_argument("--predictions", nargs="+", required=True, metavar="NAME:SPLIT=FILE")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Check and repair a COCO export, and write it as a dataset that every detector here can use."""
+"""Check and repair an export of annotations, and write it as a dataset that every detector here can use."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import sys
 
 from defect_detect import options
 
-EXAMPLES = """
+EXAMPLES = r"""
 examples:
   python tools/normalize.py export.json --images images/ --out dataset/
   python tools/normalize.py export/ --out dataset/ --scale 48/mm --severity crack=critical --accept-below scratch=0.2
+  python tools/normalize.py yolo_folder/ --out dataset/ --group-pattern 'board(\d+)'
+  python tools/normalize.py export.json --out fold2/ --group-similar --fold 2/5
 
+COCO, YOLO, Pascal VOC, CVAT, LabelMe, Supervisely, Severstal's CSV and folders of masks are read (docs/formats.md).
 One file is split into train, val and test; a folder with train.json, val.json and test.json is taken as it is.
 """
 
 
 def main() -> int:
     parser = options.parser(
-        __doc__ or "", "--images", "--out", "--group", "--scale", "--severity", "--accept-below", "--seed", "--strict",
-        epilog=EXAMPLES,
+        __doc__ or "", "--out", *options.DATASET, epilog=EXAMPLES,
     )  # fmt: skip
     arguments = parser.parse_args()
     if arguments.out is None:

@@ -15,8 +15,7 @@ example:
 
 def main() -> int:
     parser = options.parser(
-        __doc__ or "", "--images", "--out", "--group", "--scale", "--severity", "--accept-below", "--seed",
-        "--set", "--device", "--threads", "--strict", epilog=EXAMPLES,
+        __doc__ or "", "--out", *options.DATASET, "--set", "--device", "--threads", epilog=EXAMPLES,
     )  # fmt: skip
     parser.add_argument("config", type=Path, help="a detector config")
     arguments = parser.parse_args()

@@ -20,18 +20,20 @@ from defect_detect.data.intake import Intake
 from defect_detect.data.regions import to_coco
 from defect_detect.data.repairs import Log
 from defect_detect.data.source import SPLITS
-from defect_detect.data.split import Kind, assign, kind
+from defect_detect.data.split import Fold, Kind, assign, kind
 from defect_detect.errors import DatasetError, Fault
 from defect_detect.tables import Dataset, Defects, Images
 
 
 def unit_of(taken: Intake, image: int) -> str:
-    """The sampling unit of an image: its group, else its file."""
+    """The sampling unit of an image: its group, else those that look like it, else its file."""
     entry, picture = taken.images[image]
-    return picture.file if entry.group is None else entry.group
+    if entry.group is not None:
+        return entry.group
+    return picture.file if taken.alike is None else taken.alike[image]
 
 
-def place(taken: Intake, *, seed: int, log: Log) -> dict[int, str]:
+def place(taken: Intake, options: Options, log: Log) -> dict[int, str]:
     """The split of each kept image; ready splits are checked for leaks, which are refused.
 
     Raises:
@@ -42,18 +44,19 @@ def place(taken: Intake, *, seed: int, log: Log) -> dict[int, str]:
         _check_leaks(taken, ready, log)
         return ready
     joined = _join_copies(taken)
+    fold = None if options.fold is None else Fold(*options.fold)
     kinds: dict[int, set[Kind]] = {image: set() for image in taken.kept}
     for made in taken.drafts:
         kinds[made.image].add(kind(made.label, made.area))
     units: dict[str, list[frozenset[Kind]]] = {}
     for image in taken.kept:
         units.setdefault(joined[unit_of(taken, image)], []).append(frozenset(kinds[image]))
-    split = assign(units, seed=seed)
+    split = assign(units, seed=options.seed, fold=fold)
     return {image: split[joined[unit_of(taken, image)]] for image in taken.kept}
 
 
 def _check_leaks(taken: Intake, split: Mapping[int, str], log: Log) -> None:
-    for what in ("picture", "content", "group"):
+    for what in ("picture", "content", "group", "look"):
         value = _TRAITS[what]
         where: dict[str, dict[str, str]] = {}
         for image in taken.kept:
@@ -74,13 +77,14 @@ def _check_leaks(taken: Intake, split: Mapping[int, str], log: Log) -> None:
 
 _TRAITS: Mapping[str, Callable[[Intake, int], str]] = {
     "picture": lambda taken, image: taken.images[image][0].name,
-    "content": lambda taken, image: taken.images[image][1].sha256,
+    "content": lambda taken, image: taken.images[image][1].shown,
     "group": unit_of,
+    "look": lambda taken, image: taken.images[image][1].file if taken.alike is None else taken.alike[image],
 }
 
 
 def _join_copies(taken: Intake) -> dict[str, str]:
-    """Units that share a picture byte for byte, under one name: they must not be torn apart."""
+    """Units that share a picture, or look alike where that is asked for, under one name: they stay together."""
     parent: dict[str, str] = {}
 
     def root(unit: str) -> str:
@@ -88,12 +92,13 @@ def _join_copies(taken: Intake) -> dict[str, str]:
             unit = parent[unit]
         return unit
 
-    first: dict[str, str] = {}
+    first: dict[tuple[str, str], str] = {}
     for image in taken.kept:
-        unit, sha256 = root(unit_of(taken, image)), taken.images[image][1].sha256
-        other = root(first.setdefault(sha256, unit))
-        low, high = sorted((unit, other))
-        parent[high] = low
+        for what in ("content", "look"):
+            unit = root(unit_of(taken, image))
+            other = root(first.setdefault((what, _TRAITS[what](taken, image)), unit))
+            low, high = sorted((unit, other))
+            parent[high] = low
     return {unit: root(unit) for unit in list(parent)}
 
 
@@ -117,7 +122,7 @@ def assemble(taken: Intake, classes: Classes, options: Options, *, name: str, lo
         )  # fmt: skip
         return []
     try:
-        split = place(taken, seed=options.seed, log=log)
+        split = place(taken, options, log)
     except DatasetError as error:
         log.faults.extend(fault for fault in error.faults if isinstance(fault, Fault))
         return []

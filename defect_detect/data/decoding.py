@@ -6,6 +6,7 @@ output, `Facts`. `pictures` starts as many as there are cores.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import msgspec
 
 from defect_detect.data import pixels
 from defect_detect.data.files import sha256_file
+from defect_detect.data.similar import sketch
 from defect_detect.errors import DatasetError, Fault
 
 _MEMORY = 12 << 30
@@ -35,6 +37,8 @@ class Facts(msgspec.Struct, frozen=True, array_like=True):
     unlike         why decoders would not agree on it, so that it must be re-encoded; `` if they do
     remark         what is odd about it, but harmless; ``
     sha256         of the file's bytes, or of the re-encoded one's
+    shown          SHA-256 of what every detector is shown: size and pixels
+    sketch         its difference hash (`similar.sketch`)
     broken         why it can't be used, or ``
     """
 
@@ -45,6 +49,8 @@ class Facts(msgspec.Struct, frozen=True, array_like=True):
     remark: str = ""
     sha256: str = ""
     broken: str = ""
+    shown: str = ""
+    sketch: str = ""
 
 
 def look(task: Task) -> Facts:
@@ -66,7 +72,10 @@ def look(task: Task) -> Facts:
     except OSError as error:
         return Facts(broken=error.strerror or str(error))
     height, width = shown.shape[:2]
-    return Facts(width=width, height=height, stored=head.stored, unlike=head.unlike, remark=head.remark, sha256=sha256)
+    return Facts(
+        width=width, height=height, stored=head.stored, unlike=head.unlike, remark=head.remark, sha256=sha256,
+        shown=hashlib.sha256(f"{width} x {height} ".encode() + shown.tobytes()).hexdigest(), sketch=sketch(shown),
+    )  # fmt: skip
 
 
 def main() -> None:

@@ -33,6 +33,7 @@ class Intake:
 
     images    position -> entry and picture; only `kept` positions count
     drafts    sound annotations of kept images
+    alike     of each image the first file among those that look like it; None: not looked at
     out       of each quarantined annotation: its record in the log, and the position of its image if known
     """
 
@@ -40,6 +41,7 @@ class Intake:
     kept: list[int] = field(default_factory=list)
     drafts: list[Draft] = field(default_factory=list)
     out: list[tuple[int, int | None]] = field(default_factory=list)
+    alike: list[str] | None = None
     given_images: int = 0
     given_annotations: int = 0
 

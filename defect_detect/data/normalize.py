@@ -15,14 +15,14 @@ from pathlib import Path
 
 import msgspec
 
-from defect_detect.data import asked, coco, pictures
+from defect_detect.data import asked, coco, formats, pictures, similar
 from defect_detect.data import source as sources_
 from defect_detect.data.asked import SEVERITIES, Options
 from defect_detect.data.assemble import assemble
 from defect_detect.data.categories import collect as collect_classes
 from defect_detect.data.decoding import Facts
 from defect_detect.data.files import sync_folder, umask
-from defect_detect.data.intake import take
+from defect_detect.data.intake import Intake, take
 from defect_detect.data.listing import collect, refuse_twins
 from defect_detect.data.lookup import Folder, picture_folder
 from defect_detect.data.pictures import Progress
@@ -59,7 +59,11 @@ def normalize(
     *,
     images: Path | None,
     out: Path,
+    form: str = "auto",
     group: str | None = None,
+    pattern: str | None = None,
+    alike: int | None = None,
+    fold: tuple[int, int] | None = None,
     scale: float | None = None,
     unit: str = "px",
     severity: Mapping[str, str] | None = None,
@@ -68,10 +72,14 @@ def normalize(
     strict: bool = False,
     progress: Progress | None = None,
 ) -> Normalized:
-    """Write `source` (one COCO file, or a folder of train, val and test.json) as a normalized dataset to `out`.
+    """Write `source` (one COCO file, a folder of train, val and test.json, or another format) normalized to `out`.
 
     images        folder of the pictures; None: `images` beside the source, or where most names are found
+    form          one of formats.NAMES
     group         field of the image entries that names the sampling unit (default: `group`)
+    pattern       instead: a regular expression whose first group (else all of it) in the file name is the unit
+    alike         pictures whose sketches differ in at most so many bits stay in one split; None: not looked at
+    fold          of one file: this one of so many folds is test, the next val
     scale, unit   px per unit, and the unit's name
     severity      critical | major | minor by class name
     accept_below  by class name, in `unit` (px without a scale): defects whose box's longer side is
@@ -87,19 +95,16 @@ def normalize(
     """
     log = Log()
     options = Options(
-        group=group, scale=scale, unit=unit, severity=dict(severity or {}), accept_below=dict(accept_below or {}),
-        seed=seed,
+        group=group, pattern=pattern, alike=alike, fold=fold, scale=scale, unit=unit, severity=dict(severity or {}),
+        accept_below=dict(accept_below or {}), seed=seed,
     )  # fmt: skip
     asked.check(options, log)
     if out.exists() and out.resolve() == source.resolve() and coco.is_normalized(out):
         return _existing(out)
-    given = sources_.files(source)
-    sources = [each for split, path in given if (each := sources_.read(split, path, log)) is not None]
-    if not sources:
-        log.check()
-    root = _picture_root(source, sources, images, log)
+    sources, root = _read(source, form, images, log)
     folder = Folder(root)
     listings = [collect(index, each, folder, group, log) for index, each in enumerate(sources)]
+    asked.regroup(listings, options, log)
     refuse_twins(listings, log)
     classes = collect_classes(sources, options.severity, log)
     for each in sources:
@@ -119,6 +124,7 @@ def normalize(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         return _reuse(out, stamp, log, strict=strict)
     taken = take(sources, listings, measured, classes, log)
+    taken.alike = _alike(taken, alike)
     made = assemble(taken, classes, options, name=source.name, log=log)
     log.check(strict=strict)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -139,6 +145,31 @@ def normalize(
         shutil.rmtree(part, ignore_errors=True)
         raise
     return Normalized(root=out, content=content, repairs=tuple(log.repairs))
+
+
+def _read(source: Path, form: str, images: Path | None, log: Log) -> tuple[list[Source], Path]:
+    """The files of the input as COCO, and the folder of the pictures."""
+    importer = formats.recognise(source, form)
+    if importer is not None:
+        sources, beside = formats.read(importer, source)
+        return sources, beside if images is None else _picture_root(source, sources, images, log)
+    given = sources_.files(source)
+    sources = [each for split, path in given if (each := sources_.read(split, path, log)) is not None]
+    if not sources:
+        log.check()
+    return sources, _picture_root(source, sources, images, log)
+
+
+def _alike(taken: Intake, limit: int | None) -> list[str] | None:
+    """Of each image, the first file among those that look like it; None without a limit."""
+    if limit is None:
+        return None
+    pictures_ = [picture for _, picture in taken.images]
+    group = similar.groups([picture.sketch for picture in pictures_], limit=limit).tolist()
+    first: dict[int, str] = {}
+    for number, picture in sorted(zip(group, pictures_, strict=True), key=lambda pair: pair[1].file):
+        first.setdefault(number, picture.file)
+    return [first[number] for number in group]
 
 
 def _picture_root(source: Path, sources: list[Source], images: Path | None, log: Log) -> Path:

@@ -32,6 +32,8 @@ class Picture:
     stored   width and height before EXIF orientation
     recoded  why it was re-encoded, or ``
     remark   what is odd about it, but harmless, or ``
+    shown    SHA-256 of its size and pixels
+    sketch   its difference hash
     """
 
     file: str
@@ -42,6 +44,8 @@ class Picture:
     recoded: str = ""
     remark: str = ""
     broken: str = ""
+    shown: str = ""
+    sketch: str = ""
 
 
 def examine(root: Path, names: Sequence[str], progress: Progress | None = None) -> list[Facts]:
@@ -69,6 +73,7 @@ def measured(names: Sequence[str], facts: Sequence[Facts]) -> dict[str, Picture]
         name: Picture(
             file=_free(name, taken) if each.unlike else name, width=each.width, height=each.height, stored=each.stored,
             sha256=each.sha256, recoded=each.unlike, remark=each.remark, broken=each.broken,
+            shown=each.shown, sketch=each.sketch,
         )
         for name, each in zip(names, facts, strict=True)
     }  # fmt: skip

@@ -13,6 +13,7 @@ from os import cpu_count
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from defect_detect.data import pixels
 from defect_detect.tables import Bools, Floats, Ints
@@ -27,34 +28,42 @@ _ROWS = 2048
 
 
 def similar(files: Sequence[Path], *, limit: int = LIMIT) -> Ints:
-    """(N,) the number of each picture's group: pictures that differ in at most `limit` bits, directly or over others.
-
-    A picture without contrast (all of one grey) is like no other: there is nothing to know it by.
+    """`groups` of the pictures in the files.
 
     Raises:
         DatasetError: a file is no picture.
     """
+    with ThreadPoolExecutor(min(32, cpu_count() or 1)) as pool:
+        return groups(list(pool.map(lambda path: sketch(pixels.read(path)), files)), limit=limit)
+
+
+def sketch(shown: NDArray[np.uint8]) -> str:
+    """The difference hash of a picture (H, W, 3), 64 hex digits; `` where it has no contrast to know it by."""
+    from PIL import Image
+
+    grey = Image.fromarray(shown).convert("L")
+    cells: Floats = np.asarray(grey.resize((_SIDE + 1, _SIDE), Image.Resampling.BOX), np.float64)
+    if cells.std() < _FLAT:
+        return ""
+    return np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes().hex()
+
+
+def groups(sketches: Sequence[str], *, limit: int = LIMIT) -> Ints:
+    """(N,) the number of each picture's group: those that differ in at most `limit` bits, directly or over others.
+
+    A picture without contrast is like no other.
+    """
     from scipy import sparse
     from scipy.sparse import csgraph
 
-    with ThreadPoolExecutor(min(32, cpu_count() or 1)) as pool:
-        hashed = list(pool.map(_hash, files))
-    bits = np.stack([bits for bits, _ in hashed]) if hashed else np.zeros((0, BITS), np.bool_)
-    known = np.flatnonzero(np.array([deviation >= _FLAT for _, deviation in hashed], np.bool_))
-    edges = [np.zeros((2, 0), np.int64), *(known[pair] for pair in _near(bits[known], limit))]
+    known = np.flatnonzero(np.array([text != "" for text in sketches], np.bool_))
+    packed = np.frombuffer(bytes.fromhex("".join(sketches)), np.uint8).reshape(-1, BITS // 8)
+    bits = np.unpackbits(packed, axis=1).astype(np.bool_)
+    edges = [np.zeros((2, 0), np.int64), *(known[pair] for pair in _near(bits, limit))]
     first, second = np.concatenate(edges, axis=1)
-    graph = sparse.coo_matrix((np.ones(len(first)), (first, second)), shape=(len(files), len(files)))
+    graph = sparse.coo_matrix((np.ones(len(first)), (first, second)), shape=(len(sketches), len(sketches)))
     _, group = csgraph.connected_components(graph, directed=False)
     return np.asarray(group, np.int64)
-
-
-def _hash(path: Path) -> tuple[Bools, float]:
-    """(256,) bool, and the standard deviation of the cells in grey levels."""
-    from PIL import Image
-
-    grey = Image.fromarray(pixels.read(path)).convert("L")
-    cells: Floats = np.asarray(grey.resize((_SIDE + 1, _SIDE), Image.Resampling.BOX), np.float64)
-    return (cells[:, 1:] > cells[:, :-1]).ravel(), float(cells.std())
 
 
 def _near(bits: Bools, limit: int) -> Iterator[Ints]:

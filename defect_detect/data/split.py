@@ -95,7 +95,7 @@ def _strata(units: Units) -> dict[object, list[str]]:
         by_kind.update(found)
         by_label.update({each.label for each in found})
     strata: dict[object, list[str]] = {}
-    wider: dict[object, list[str]] = {}
+    wider: dict[int, list[str]] = {}
     for name, images in units.items():
         found = _kinds(images)
         if not found:
@@ -103,11 +103,11 @@ def _strata(units: Units) -> dict[object, list[str]]:
             continue
         rarest = min(found, key=lambda each: (by_label[each.label], by_kind[each], each))
         strata.setdefault(rarest, []).append(name)
-    for stratum in [each for each, names in strata.items() if isinstance(each, Kind) and len(names) < FEWEST]:
-        wider.setdefault(stratum.label if isinstance(stratum, Kind) else None, []).extend(strata.pop(stratum))
-    for stratum, names in wider.items():
-        home = ("label", stratum) if len(names) >= FEWEST else "rare"
-        strata.setdefault(home, []).extend(names)
+    for stratum, names in list(strata.items()):
+        if isinstance(stratum, Kind) and len(names) < FEWEST:
+            wider.setdefault(stratum.label, []).extend(strata.pop(stratum))
+    for label, names in wider.items():
+        strata.setdefault(("label", label) if len(names) >= FEWEST else "rare", []).extend(names)
     return strata
 
 
