@@ -428,3 +428,14 @@ def test_feret_of_pixels_counts_their_corners():
     hollow[5:8, 8:18] = False
     assert feret(geometry.from_mask(hollow)) == pytest.approx((13, 5))
     assert feret(geometry.from_mask(np.zeros((5, 5), bool))) == (0.0, 0.0)
+
+
+def test_a_flat_curve_has_a_finite_fit():
+    # Its parameters can't be told apart there, and the information is singular.
+    size = np.log(np.linspace(8, 120, 50))
+    half = pod_model.Trials(log_size=size, hits=np.full((1, 50), 30.0), of=np.full((1, 50), 60.0))
+
+    fitted = pod_model.fit("logit", half, np.array([0.0, 0.0, 0.2, 0.8]), (0, 1, 2, 3))
+
+    assert np.isfinite(fitted.theta).all()
+    assert pod_model.fit("logit", half).log_likelihood == pytest.approx(fitted.log_likelihood)

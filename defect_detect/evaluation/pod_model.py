@@ -16,6 +16,7 @@ from defect_detect.tables import Floats
 LINKS = ("logit", "probit")
 INTERCEPT, SLOPE, FLOOR, CEILING = range(4)
 _TINY = 1e-13
+_RIDGE = 1e-10
 _ROUNDS = 60
 SETTLED = 1e-9
 """The longest last step, in standard deviations of log size."""
@@ -159,7 +160,11 @@ def _step(link: str, theta: Floats, trials: Trials, free: tuple[int, ...]) -> Fl
     weight, surprise = _surprise(link, theta, trials)
     score = np.stack([(surprise * one).sum(axis=1) for one in slopes], axis=1)
     step = np.zeros_like(theta)
-    step[:, list(free)] = np.linalg.solve(_information(slopes, weight), score[:, :, None])[:, :, 0]
+    information = _information(slopes, weight)
+    # A flat curve can't tell its parameters apart: a ridge that shortens no other step keeps this one finite.
+    diagonal = range(len(free))
+    information[:, diagonal, diagonal] *= 1 + _RIDGE
+    step[:, list(free)] = np.linalg.solve(information, score[:, :, None])[:, :, 0]
     return step
 
 
