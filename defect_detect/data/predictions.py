@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,8 @@ def _of_columns(
     images, image_of = _distinct(said.image_id)
     labels, label_of = _distinct(said.category_id)
     space = decide(path, set(images.tolist()), set(labels.tolist()), names, ids=ids)
-    image_row = np.array([names.images[space].get(id_, -1) for id_ in images.tolist()], np.int64)
-    label_row = np.array([names.labels[space].get(id_, -1) for id_ in labels.tolist()], np.int64)
+    image_row = np.fromiter(map(names.images[space].get, images.tolist(), repeat(-1)), np.int64)
+    label_row = np.fromiter(map(names.labels[space].get, labels.tolist(), repeat(-1)), np.int64)
     known = image_row.min(initial=0) >= 0 and label_row.min(initial=0) >= 0
     box, score = said.xywh.copy(), said.score
     if not (known and box[:, 2:].min(initial=0) >= 0 and score.min(initial=0) >= 0 and score.max(initial=0) <= 1):
