@@ -1,189 +1,203 @@
-"""Judging 3 detectors on 5,000 images x 10 predictions: time and peak memory, beside pycocotools on the same files.
+"""From COCO files to the number of missed defects at 101 score thresholds: ours beside every peer, equal answers.
 
-python benchmarks/evaluation.py [--images 5000] [--runs 3]
+python benchmarks/evaluation.py [--images 1000 5000 20000 100000] [--runs 5]
+
+Also: three detectors on one ground truth, reloading a ground truth from kept columns, growth of time and memory
+with the number of images, and what `--help` of each tool takes.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import gc
 import importlib.metadata
-import io
 import multiprocessing
 import os
+import platform
 import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
+import generated
+import judges
 import numpy as np
 
-CLASSES = 6
-DEFECTS = 4
-PREDICTIONS = 10
-WIDTH, HEIGHT = 1024, 768
-DETECTORS = ("a", "b", "c")
+from defect_detect import native
+from defect_detect.data import cache, coco
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS")
+PACKAGES = ("numpy", "msgspec", *judges.PEERS)
+SLOW_LIMIT = 5000
+OURS, COMPILED, THREE = "ours, pure Python", "ours, compiled", "ours, three detectors"
 
 
-def make(root: Path, images: int) -> None:
-    """A normalized dataset (val and test) of boxes, 30 % of the images empty, and three detectors' results."""
-    from defect_detect.data import coco, predictions
-    from defect_detect.tables import Category, Dataset, Defects, Images, Predictions
-
-    rng = np.random.default_rng(0)
-    categories = tuple(Category(id=k + 1, name=f"class{k}", source_id=k + 1) for k in range(CLASSES))
-    for offset, split in enumerate(("val", "test")):
-        defective = np.flatnonzero(rng.random(images) >= 0.3)
-        image = np.sort(rng.choice(defective, images * DEFECTS))
-        count = len(image)
-        corner = rng.uniform(0, (WIDTH - 120, HEIGHT - 120), (count, 2))
-        box = np.hstack([corner, corner + rng.uniform(8, 120, (count, 2))])
-        label = rng.integers(0, CLASSES, count)
-        names = tuple(f"images/{split}{row:06d}.png" for row in range(images))
-        ids = np.arange(1, images + 1) + offset * images
-        truth = Dataset(
-            root=root,
-            split=split,
-            categories=categories,
-            images=Images(
-                file=names,
-                id=ids,
-                size=np.tile(np.array([WIDTH, HEIGHT]), (images, 1)),
-                group=np.array(names),
-                source_id=tuple(ids.tolist()),
-            ),
-            defects=Defects(
-                image=image,
-                label=label,
-                box=box,
-                area=(box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]),
-                crowd=np.zeros(count, bool),
-                ignore=np.zeros(count, bool),
-                region=None,
-                id=np.arange(1, count + 1) + offset * count,
-                source_id=tuple(range(count)),
-            ),
-        )
-        # Judging never opens a picture, so there are none.
-        coco.write(truth, coco.Origin(sha256=["0" * 64] * images, source_split=[split] * images, source_file=names))
-        for name in DETECTORS:
-            hit = rng.random(count) < 0.8
-            near = np.clip(box[hit] + rng.normal(0, 3, (int(hit.sum()), 4)), 0, (WIDTH, HEIGHT, WIDTH, HEIGHT))
-            noise = images * PREDICTIONS - len(near)
-            start = rng.uniform(0, (WIDTH - 120, HEIGHT - 120), (noise, 2))
-            said = Predictions(
-                image=np.concatenate([image[hit], rng.integers(0, images, noise)]),
-                label=np.concatenate([label[hit], rng.integers(0, CLASSES, noise)]),
-                box=np.vstack([near, np.hstack([start, start + rng.uniform(8, 120, (noise, 2))])]),
-                score=np.concatenate([rng.beta(4, 2, len(near)), rng.beta(1, 4, noise)]),
-            )
-            said = said.take((said.box[:, 2:] > said.box[:, :2] + 1).all(axis=1))
-            predictions.write(root / f"{name}-{split}.json", said, truth)
+BUILT = native.compiled
 
 
-def whole_comparison(root: Path) -> None:
-    """Files to verdict: matching, rates, FROC, AP, 2,000 resamples for both intervals, all pairs."""
-    from defect_detect.data import coco, predictions
-    from defect_detect.evaluation import compare, matching, operating
-    from defect_detect.evaluation.comparison import DatasetFacts
-    from defect_detect.evaluation.judged import Contender, Run
-    from defect_detect.facts import versions
-
-    data = {split: coco.load(root, split) for split in ("val", "test")}
-    contenders = []
-    for name in DETECTORS:
-        said = {
-            s: matching.evaluate(d, predictions.read(root / f"{name}-{s}.json", d, ids="normalized"))
-            for s, d in data.items()
-        }
-        run = Run(seed=0, test=said["test"], validation=said["val"], manifest=None)
-        contenders.append(Contender(name=name, runs=(run,)))
-    facts = DatasetFacts(
-        name="generated", fingerprints={}, categories=[], images={}, units={}, defective={}, defect_free={}, defects={},
-        masks=False, quarantined={}, scale=None, unit="px",
-    )  # fmt: skip
-    compare.compare(
-        tuple(contenders), policy=operating.parse_policy("fppi<=0.1"), facts=facts, versions=versions(), resamples=2000
-    )
+def with_compiled(root: Path, *names: str) -> list[list[int]]:
+    with compiled(on=True):
+        return judges.ours(root, *names)
 
 
-def misses(root: Path) -> None:
-    """Files to misses: reading, matching and the FN rate of three detectors on test."""
-    from defect_detect.data import coco, predictions
-    from defect_detect.evaluation import froc, matching
-
-    data = coco.load(root, "test")
-    for name in DETECTORS:
-        froc.froc(matching.evaluate(data, predictions.read(root / f"{name}-test.json", data, ids="normalized")))
-
-
-def pycocotools(root: Path) -> None:
-    """Files to the 12 COCO figures of three detectors on test."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(root / "test.json"))
-        for name in DETECTORS:
-            judged = COCOeval(truth, truth.loadRes(str(root / f"{name}-test.json")), "bbox")
-            judged.evaluate()
-            judged.accumulate()
-            judged.summarize()
+@contextmanager
+def compiled(*, on: bool) -> Iterator[None]:
+    """Use the compiled loops, or don't; they are looked up where they are used."""
+    before = native.compiled
+    native.compiled = BUILT if on else None
+    try:
+        yield
+    finally:
+        native.compiled = before
 
 
-def measured(work: Callable[[Path], None], root: Path) -> tuple[float, float]:
-    """Seconds and peak MiB of `work` in a process of its own, imports not counted in the seconds."""
+def contenders(images: int) -> dict[str, Callable[[Path], list[int]]]:
+    """Who is measured at that size, each as a function of the folder that gives the curve of detector `a`."""
+    listed: dict[str, Callable[[Path], list[int]]] = {
+        OURS: lambda root: judges.ours(root, "a")[0],
+        THREE: lambda root: judges.ours(root, *generated.DETECTORS)[0],
+    }
+    if BUILT is not None:
+        listed[COMPILED] = lambda root: with_compiled(root, "a")[0]
+    for name, judge in judges.PEERS.items():
+        if images <= SLOW_LIMIT or name not in judges.SLOW:
+            listed[name] = lambda root, judge=judge: judge(root, "a")  # type: ignore[misc]
+    return listed
+
+
+def seconds(work: Callable[[Path], Any], root: Path) -> tuple[float, Any]:
+    """CPU seconds, user and system, of all threads of this process, and the answer."""
+    gc.collect()
+    started = time.process_time()
+    answer = judges.quietly(work, root)
+    return time.process_time() - started, answer
+
+
+def race(root: Path, images: int, runs: int) -> dict[str, list[float]]:
+    """Everybody in turn, `runs` times after one that doesn't count."""
+    field = contenders(images)
+    taken: dict[str, list[float]] = {name: [] for name in field}
+    expected = None
+    for run in range(runs + 1):
+        for name, work in field.items():
+            took, curve = seconds(work, root)
+            expected = expected or curve
+            assert curve == expected, f"{name} counts other misses"
+            if run:
+                taken[name].append(took)
+    return taken
+
+
+def reload(root: Path, runs: int) -> float:
+    """CPU seconds to load the ground truth again from its kept columns, the median."""
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["XDG_CACHE_HOME"] = home
+        del os.environ["DEFECT_DETECT_CACHE"]
+        time.sleep(2.1)  # a file younger than 2 s is hashed each time
+        coco.load(root, "test")
+        taken = [seconds(lambda root: coco.load(root, "test"), root)[0] for _ in range(4 * runs)]
+        os.environ["DEFECT_DETECT_CACHE"] = "off"
+    return statistics.median(taken)
+
+
+def peak(name: str, root: Path, images: int) -> tuple[float, float]:
+    """Peak MiB of a contender in a process of its own, and how much of that came after the imports."""
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
-    process = context.Process(target=_measure, args=(work, root, theirs))
+    process = context.Process(target=_peak, args=(name, root, images, theirs))
     process.start()
-    result: tuple[float, float] = mine.recv()
+    before, after = mine.recv()
     process.join()
-    return result
+    return after, after - before
 
 
-def _measure(work: Callable[[Path], None], root: Path, answer: Connection) -> None:
-    import pycocotools.cocoeval  # noqa: F401 - its import is not what is measured
+def _peak(name: str, root: Path, images: int, answer: Connection) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        # A small set first: what is imported and set up once is not growth.
+        small = Path(folder)
+        generated.make(small, 10)
+        with compiled(on=False):
+            judges.quietly(contenders(images)[name], small)
+    before = _high_water()
+    with compiled(on=False):
+        judges.quietly(contenders(images)[name], root)
+    answer.send((before, _high_water()))
 
-    import defect_detect.comparing  # noqa: F401
 
-    started = time.perf_counter()
-    work(root)
-    seconds = time.perf_counter() - started
-    answer.send((seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+def _high_water() -> float:
+    # Not getrusage: its maximum is handed down by the process that started this one.
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
+
+
+def helps() -> dict[str, float]:
+    """CPU seconds of `--help` of each tool, the median of 5."""
+    root = Path(__file__).parents[1]
+    taken = {}
+    for tool in sorted((root / "tools").glob("*.py")):
+        each = []
+        for _ in range(5):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, str(tool), "--help"], check=True, stdout=subprocess.DEVNULL, cwd=root)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            each.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        taken[tool.name] = statistics.median(each)
+    return taken
+
+
+def ratio(taken: dict[str, list[float]], name: str, to: str) -> float:
+    """How many times as long `name` takes: the median over the runs."""
+    return statistics.median(a / b for a, b in zip(taken[name], taken[to], strict=True))
+
+
+def exponent(sizes: list[int], values: list[float]) -> float:
+    """The slope of a line through the logarithms."""
+    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--images", type=int, nargs="+", default=[1000, 5000, 20000, 100000])
+    parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
-    print(
-        {name: importlib.metadata.version(name) for name in ("numpy", "pycocotools")},
-        "1 thread,",
-        arguments.images,
-        "images",
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        make(root, arguments.images)
-        works = (misses, whole_comparison, pycocotools)
-        taken: dict[str, list[tuple[float, float]]] = {work.__name__: [] for work in works}
-        for _ in range(arguments.runs):
-            for work in works:
-                taken[work.__name__].append(measured(work, root))
-    for work in works:
-        seconds, memory = (statistics.median(column) for column in zip(*taken[work.__name__], strict=True))
-        print(f"{work.__name__:18} {seconds:8.2f} s {memory:8.0f} MiB   {work.__doc__}")
-    for name in ("misses", "whole_comparison"):
-        ratios = [peer[0] / own[0] for own, peer in zip(taken[name], taken["pycocotools"], strict=True)]
-        print(f"pycocotools / {name}: {statistics.median(ratios):.1f}x")
+    print("Python", platform.python_version(), *(f"{n} {importlib.metadata.version(n)}" for n in PACKAGES), "1 thread")
+    cost: dict[str, list[float]] = {OURS: [], COMPILED: [], THREE: []}
+    grown: dict[str, list[float]] = {OURS: [], COMPILED: [], THREE: []}
+    for images in arguments.images:
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            generated.make(root, images)
+            megabytes = [(root / f"{name}.json").stat().st_size / 1e6 for name in ("test", "a")]
+            print(f"\n{images:,} images, {megabytes[0]:.1f} MB of ground truth, {megabytes[1]:.1f} MB a detector")
+            with compiled(on=False):
+                taken = race(root, images, arguments.runs)
+            for name in taken:
+                whole, added = peak(name, root, images)
+                times = "" if name == OURS else f"{ratio(taken, name, OURS):7.2f} x ours"
+                print(f"{name:24} {1000 * statistics.median(taken[name]):9.1f} ms {whole:7.0f} MiB{times}")
+                if name in cost:
+                    cost[name].append(statistics.median(taken[name]))
+                    grown[name].append(added)
+            if (root / "test.json").stat().st_size >= cache.LEAST:
+                print(f"ground truth from kept columns: {1000 * reload(root, arguments.runs):.1f} ms")
+    if len(arguments.images) > 1:
+        for name, costs in cost.items():
+            if costs:
+                slopes = exponent(arguments.images, costs), exponent(arguments.images, grown[name])
+                print(f"\n{name}: time grows by exponent {slopes[0]:.2f}, memory beyond the imports by {slopes[1]:.2f}")
+    print("\n--help:", ", ".join(f"{name} {1000 * took:.0f} ms" for name, took in helps().items()))
 
 
 if __name__ == "__main__":
-    main()
+    fixed = dict.fromkeys(THREADS, "1") | {"DEFECT_DETECT_CACHE": "off"}
+    if fixed.items() <= os.environ.items():
+        main()
+    else:  # libraries read these when they are loaded
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | fixed)  # noqa: S606 - itself, no shell

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from defect_detect.data import coco
+from defect_detect.tables import Category, Dataset, Defects, Images
+
 CLASSES = 6
 DEFECTS = 4
 PREDICTIONS = 10
@@ -24,9 +27,6 @@ def make(root: Path, images: int) -> None:
     exporters round them. Rows are in the order of their content, by which this package breaks ties, and
     pycocotools by the order in the file.
     """
-    from defect_detect.data import coco
-    from defect_detect.tables import Category, Dataset, Defects, Images
-
     rng = np.random.default_rng(images)
     defective = np.flatnonzero(rng.random(images) >= EMPTY)
     count = images * DEFECTS
@@ -62,12 +62,11 @@ def make(root: Path, images: int) -> None:
     # Judging never opens a picture, so there are none.
     coco.write(truth, coco.Origin(sha256=["0" * 64] * images, source_split=["test"] * images, source_file=names))
     for name in DETECTORS:
-        _results(root / f"{name}.json", rng, truth.defects.image, label, box, images)
+        _results(root / f"{name}.json", rng, truth)
 
 
-def _results(
-    path: Path, rng: np.random.Generator, image: np.ndarray, label: np.ndarray, box: np.ndarray, images: int
-) -> None:  # fmt: skip
+def _results(path: Path, rng: np.random.Generator, truth: Dataset) -> None:
+    image, label, box, images = truth.defects.image, truth.defects.label, truth.defects.box, len(truth.images)
     hit = rng.random(len(box)) < 0.8
     near = box[hit] + rng.normal(0, 3, (int(hit.sum()), 4))
     noise = images * PREDICTIONS - len(near)
