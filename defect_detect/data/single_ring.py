@@ -1,4 +1,4 @@
-"""A region as the single closed polygon that ultralytics holds for an object."""
+"""A region as the single closed polygon that YOLO holds for an object."""
 
 from __future__ import annotations
 
