@@ -47,7 +47,7 @@ def render(
         runs[one.name].append(one)
     present = {name: found for name, found in runs.items() if found}
     froc = froc_plot(comparison, looks)
-    page = _environment().get_template("page.html.jinja").render(
+    page = environment().get_template("page.html.jinja").render(
         c=comparison,
         looks=looks,
         rates=rates(comparison, looks),
@@ -69,11 +69,16 @@ def render(
         measured=_columns({d.name: d.measured for d in comparison.detectors}),
         costs=costs(measurements, list(looks)),
     )  # fmt: skip
+    return tidy(page)
+
+
+def tidy(page: str) -> str:
+    """Without blank lines and blanks at line ends."""
     return "\n".join(line.rstrip() for line in page.splitlines() if line.strip()) + "\n"
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     """Every value is escaped; a name that a template lacks is an error; words and number formats are globals."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
