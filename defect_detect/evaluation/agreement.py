@@ -26,7 +26,12 @@ def mostly_missed(judged: Sequence[Judged]) -> Bools:
 
 
 def agreement(field: Field) -> Agreement:
-    """Defects missed by exactly each subset of detectors, and what remains when all run side by side."""
+    """Defects missed by exactly each subset of detectors, and what remains when all run side by side.
+
+    >>> from defect_detect.evaluation import example
+    >>> agreement({"a": [example.judged(0.5)], "b": [example.judged(0.65)]}).subsets
+    [Subset(missed_by=[], count=1), Subset(missed_by=['b'], count=1), Subset(missed_by=['a', 'b'], count=1)]
+    """
     names = list(field)
     missed = np.stack([mostly_missed(field[name]) for name in names], axis=1)
     counted = Counter(map(tuple, missed.tolist()))
@@ -92,6 +97,11 @@ def suspects(field: Field) -> Suspects:
     """Ground truth that all detectors miss, and places where all alarm and there is no ground truth.
 
     With one detector there is nobody to agree with: nothing is suspected.
+
+    >>> from defect_detect.evaluation import example
+    >>> field = {"a": [example.judged()], "b": [example.judged()]}
+    >>> suspects(field).missed_by_all
+    [Place(image='b.png', box=[30.0, 30.0, 50.0, 50.0], category='pit', annotation_id=3)]
     """
     if len(field) < 2:  # noqa: PLR2004 - it takes two to agree
         return Suspects(missed_by_all=[], alarmed_by_all=[])

@@ -19,6 +19,10 @@ def attribute_agreement(judged: Sequence[Judged]) -> AttributeAgreement:
     """Of one detector, decisions summed over its seeds. A unit is rejected when any prediction counts on it.
 
     Units with only crowds or ignored defects have no reference and are left out.
+
+    >>> from defect_detect.evaluation import example
+    >>> attribute_agreement([example.judged()]).effectiveness
+    Rate(count=4, of=4)
     """
     groups = units(judged[0].evaluation.truth)
     cells = np.zeros((2, 2), np.int64)

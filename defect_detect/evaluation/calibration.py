@@ -17,6 +17,10 @@ def calibration(evaluations: Sequence[Evaluation]) -> Calibration:
     """Of all predictions in the files, all seeds together: score against being a hit of its label at t.
 
     Absorbed predictions are left out. Below the predictions' floor nothing is known.
+
+    >>> from defect_detect.evaluation import example
+    >>> round(calibration([example.evaluation()]).ece, 3)
+    0.4
     """
     parts = [(one.predictions.score, one.matching) for one in evaluations]
     score = np.concatenate([s[~m.absorbed] for s, m in parts])

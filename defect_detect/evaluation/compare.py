@@ -65,6 +65,17 @@ def compare(
     `probit`. With a `review` of the labels of test all figures are those on the corrected labels; `adjudication` has
     both. `sizes` are the edges of the size bins, ascending, in the dataset's unit; none: COCO's bins of area.
 
+    >>> from defect_detect.evaluation import example
+    >>> from defect_detect.evaluation.operating import parse_policy
+    >>> told, judged = compare(
+    ...     [example.contender("a"), example.contender("b", silent=True)],
+    ...     policy=parse_policy("fppi<=0.25"), resamples=200, facts=example.facts(), versions={},
+    ... )
+    >>> [(one.name, one.test.fn_rate.rate.count, one.test.fn_rate.rate.of) for one in told.detectors]
+    [('a', 1, 3), ('b', 3, 3)]
+    >>> told.pairs[0].outcome
+    'indistinguishable'
+
     Raises:
         ConfigError: a policy that needs validation, and a contender without predictions on it; a size measure that
             the dataset hasn't.

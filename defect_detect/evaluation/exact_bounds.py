@@ -11,6 +11,11 @@ def share_bound(count: Floats, of: Floats, spread: Spread | None = None) -> Inte
     """Clopper-Pearson for a clustered share: `count` of `of` per unit, with the effective sample size.
 
     `spread`: of the share, where more than the units in hand make it vary; else it is seen from the units.
+
+    >>> import numpy as np
+    >>> bound = share_bound(np.zeros(29), np.ones(29))
+    >>> bound.low, round(bound.high, 3)
+    (0.0, 0.119)
     """
     from scipy import special
 

@@ -19,7 +19,13 @@ LAMR_POINTS: Floats = np.logspace(-2, 0, 9)
 
 
 def froc(evaluation: Evaluation) -> Froc:
-    """The class-aware curve with its score and LAMR; None where no defect counts."""
+    """The class-aware curve with its score and LAMR; None where no defect counts.
+
+    >>> from defect_detect.evaluation import example
+    >>> curve = froc(example.evaluation()).curve
+    >>> curve.fppi, [round(recall, 2) for recall in curve.recall]
+    ([0.0, 0.0, 0.25, 0.5], [0.0, 0.33, 0.67, 0.67])
+    """
     truth, matching = evaluation.truth, evaluation.matching
     labels = np.unique(truth.defects.label[truth.defects.counts])
     fppi, recall = curve(truth, evaluation.predictions, matching)
@@ -82,6 +88,10 @@ def mean_froc_recall(truth: Dataset, predictions: Predictions) -> float:
 
     Steadier than a FN rate at one budget where validation is small.
 
+    >>> from defect_detect.evaluation import example
+    >>> round(mean_froc_recall(example.truth(), example.said()), 3)
+    0.619
+
     Raises:
         NotMeasurable: `truth` has no defect that counts.
     """
@@ -93,6 +103,10 @@ def mean_froc_recall(truth: Dataset, predictions: Predictions) -> float:
 
 def fn_rate_at_budget(evaluation: Evaluation, fppi: float = 0.1) -> float:
     """FN rate at the lowest threshold whose FPPI is at most `fppi`; 1 where even the top score exceeds it.
+
+    >>> from defect_detect.evaluation import example
+    >>> round(fn_rate_at_budget(example.evaluation(), 0.25), 3)
+    0.333
 
     Raises:
         NotMeasurable: there is no defect that counts.

@@ -46,7 +46,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def rows(judged: Sequence[Judged], sizes: Sequence[float] = ()) -> list[Row]:
-    """Detector by detector, seed by seed, in the order of the defects; `sizes` are the edges of the size bins."""
+    """Detector by detector, seed by seed, in the order of the defects; `sizes` are the edges of the size bins.
+
+    >>> from defect_detect.evaluation import example
+    >>> [(row.image, row.category, row.found, row.reason) for row in rows([example.judged()])]
+    [('a.png', 'crack', True, ''), ('a.png', 'pit', True, ''), ('b.png', 'pit', False, 'misclassified')]
+    """
     return [row for one in judged for row in _of(one, sizes)]
 
 

@@ -39,6 +39,11 @@ def lrp(judged: Sequence[Judged], *, measured: bool = True) -> Lrp | None:
 
     A class's parts are left out of their mean where it has none: no hits, say. Thresholds are means over seeds too.
     `measured`: whether there is an operating point.
+
+    >>> from defect_detect.evaluation import example
+    >>> told = lrp([example.judged()])
+    >>> round(told.at_operating_point, 3), round(told.olrp, 3)
+    (0.66, 0.41)
     """
     labels = np.unique(_counted(judged[0].evaluation))
     if len(labels) == 0:

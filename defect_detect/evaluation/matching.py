@@ -51,6 +51,10 @@ def match(truth: Dataset, predictions: Predictions, rule: Rule) -> Matching:
 
     Ties in score or overlap break by content (box, then label), never by the order of rows.
 
+    >>> from defect_detect.evaluation import example
+    >>> match(example.truth(), example.said(), Rule()).found_at.tolist()
+    [0.9, 0.6, -inf]
+
     Raises:
         ConfigError: `rule` asks for what there is not.
         PredictionsError: masks are to be matched and one side has none.
@@ -61,6 +65,11 @@ def match(truth: Dataset, predictions: Predictions, rule: Rule) -> Matching:
 
 def evaluate(truth: Dataset, predictions: Predictions, rule: Rule | None = None) -> Evaluation:
     """Bring predictions into canonical order and match them both ways, by label and in any class.
+
+    >>> from defect_detect.evaluation import example
+    >>> evaluated = evaluate(example.truth(), example.said())
+    >>> evaluated.matching.prediction_of.tolist(), evaluated.any_class.prediction_of.tolist()
+    ([0, 1, -1], [0, 1, 2])
 
     Raises:
         ConfigError: `rule` asks for what there is not.

@@ -125,7 +125,12 @@ def _alarms(evaluation: Evaluation, groups: Units) -> Alarms:
 
 
 def found(evaluation: Evaluation, threshold: Floats) -> Bools:
-    """(G,) bool: found by a prediction of its own label at the thresholds (K,)."""
+    """(G,) bool: found by a prediction of its own label at the thresholds (K,).
+
+    >>> from defect_detect.evaluation import example
+    >>> found(example.evaluation(), np.full(2, 0.5)).tolist()
+    [True, True, False]
+    """
     least = threshold[evaluation.truth.defects.label]
     return np.isfinite(evaluation.matching.found_at) & (evaluation.matching.found_at >= least)
 
@@ -178,6 +183,13 @@ def opportunities(table: Scored) -> Ints:
 
 
 def rates(table: Scored, threshold: Floats) -> dict[str, Rate]:
-    """Each of FIGURES as a count with its denominator, at the thresholds (K,)."""
+    """Each of FIGURES as a count with its denominator, at the thresholds (K,).
+
+    >>> from defect_detect.evaluation import example
+    >>> rates(scored(example.evaluation()), np.full(2, 0.5))["fn_rate"]
+    Rate(count=1, of=3)
+    >>> rates(scored(example.evaluation()), np.full(2, 0.5))["fn_rate_any_class"]
+    Rate(count=0, of=3)
+    """
     count, of = tally(table, threshold).sum(axis=0), opportunities(table).sum(axis=0)
     return {name: Rate(count=int(count[i]), of=int(of[i])) for i, name in enumerate(FIGURES)}

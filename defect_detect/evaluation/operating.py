@@ -107,6 +107,10 @@ def _cost_policy(costs: Mapping[str, float], prevalence: float | None) -> Policy
 def threshold(policy: Policy, on: Evaluation) -> float:
     """The score that the policy chooses on `on`; predictions scoring at least that count.
 
+    >>> from defect_detect.evaluation import example
+    >>> threshold(parse_policy("fppi<=0.25"), example.evaluation())
+    0.6
+
     Raises:
         Unreachable: no score that occurs meets it.
         NotMeasurable: too few units to tell.

@@ -11,6 +11,7 @@ from defect_detect.errors import ConfigError, Fault
 from defect_detect.evaluation import pod_asymptotes, pod_bootstrap, pod_bounds, pod_likelihood, pod_model, pod_sizes
 from defect_detect.evaluation.comparison import Pod, PodBin, Rate
 from defect_detect.evaluation.judged import Judged
+from defect_detect.evaluation.parts import side_by_side
 from defect_detect.evaluation.pod_bounds import Bound, Sample
 from defect_detect.evaluation.resampling import draw
 from defect_detect.evaluation.units import units
@@ -43,19 +44,20 @@ def pods(judged: Sequence[Judged], weights: Column, *, measure: str = "long side
     hits = np.sum([one.found for one in judged], axis=0)
     unit = units(truth).of_image[truth.defects.image]
 
-    def of(rows: Ints, name: str) -> Pod:
+    def of(part: tuple[Ints, str]) -> Pod:
+        rows, name = part
         curve = pod(size[rows], hits[rows], unit[rows], trials=len(judged), link=link, weights=weights)
         return msgspec.structs.replace(curve, of=name, measure=measure, unit=pod_sizes.unit_of(truth, measure))
 
-    everything = of(rows, "all")
-    if flat:
-        note = f"{flat} defects without a {measure} are left out."
-        everything = msgspec.structs.replace(everything, warnings=[*everything.warnings, note])
     by_class = [rows[truth.defects.label[rows] == k] for k in range(len(truth.categories))]
     own = [(part, truth.categories[k].name) for k, part in enumerate(by_class) if len(part) >= LEAST]
     if len(own) == 1 and len(own[0][0]) == len(rows):
         own = []
-    return [everything, *(of(part, name) for part, name in own)]
+    everything, *classes = side_by_side(of, [(rows, "all"), *own])
+    if flat:
+        note = f"{flat} defects without a {measure} are left out."
+        everything = msgspec.structs.replace(everything, warnings=[*everything.warnings, note])
+    return [everything, *classes]
 
 
 def pod(

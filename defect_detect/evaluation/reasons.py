@@ -22,7 +22,13 @@ HALF = 0.5
 
 
 def judge(name: str, seed: int, evaluation: Evaluation, threshold: Floats) -> Judged:
-    """A fate for every defect and prediction at the thresholds (K,) by label; inf: the policy is unreachable."""
+    """A fate for every defect and prediction at the thresholds (K,) by label; inf: the policy is unreachable.
+
+    >>> from defect_detect.evaluation import example
+    >>> one = judge("a", 0, example.evaluation(), np.full(2, 0.5))
+    >>> one.reason.tolist(), one.outcome.tolist()
+    (['', '', 'misclassified'], ['hit', 'hit', 'misclassified', 'below_threshold'])
+    """
     truth, matching = evaluation.truth, evaluation.matching
     pairs = overlapping(truth, evaluation.predictions, matching.rule.geometry)
     pairs = pairs.take(truth.defects.counts[pairs.defect])

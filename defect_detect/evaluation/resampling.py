@@ -23,6 +23,9 @@ def draw(rng: np.random.Generator, units: int, resamples: int) -> Column:
     """(B, U) uint8: how often each unit is drawn, in each of B resamples of U units.
 
     255 are enough: so few units can't be drawn more often, and of more units none ever is (chance under 1e-500).
+
+    >>> draw(np.random.default_rng(0), 3, 2).sum(axis=1).tolist()
+    [3, 3]
     """
     weights = np.zeros((units, resamples), np.uint8)
     places = parts(units, resamples)

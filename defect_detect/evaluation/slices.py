@@ -80,6 +80,10 @@ def parts(truth: Dataset, edges: Sequence[float] = ()) -> Iterator[Part]:
 
     Classes, sizes and severities are listed where a defect counts in them; so are attributes of defects of 2 to
     12 values. Attributes of pictures are listed with every value that a picture has: alarms need no defect.
+
+    >>> from defect_detect.evaluation import example
+    >>> [(part.by, part.value) for part in parts(example.truth())]
+    [('class', 'crack'), ('class', 'pit'), ('size', 'small')]
     """
     defects = truth.defects
     names = np.array([category.name for category in truth.categories] or [""], np.str_)

@@ -70,7 +70,11 @@ def _flips(told: Floats, rng: np.random.Generator) -> Floats:
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Exact p of McNemar's test on discordant counts; takes defects as independent, ignoring clustering."""
+    """Exact p of McNemar's test on discordant counts; takes defects as independent, ignoring clustering.
+
+    >>> round(mcnemar(2, 9), 4)
+    0.0654
+    """
     from scipy import stats
 
     if only_a + only_b == 0:
@@ -79,7 +83,11 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:
-    """Holm's adjustment over those that are given."""
+    """Holm's adjustment over those that are given.
+
+    >>> holm([0.01, None, 0.04])
+    [0.02, None, 0.04]
+    """
     known = [(value, place) for place, value in enumerate(p) if value is not None]
     adjusted: list[float | None] = [None] * len(p)
     highest = 0.0
@@ -90,14 +98,22 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
 
 
 def smallest_detectable(standard_error: float) -> float | None:
-    """The difference that a two-sided test at 5 % finds with 80 % power; None where nothing varies."""
+    """The difference that a two-sided test at 5 % finds with 80 % power; None where nothing varies.
+
+    >>> round(smallest_detectable(0.02), 4)
+    0.056
+    """
     if not standard_error > 0:
         return None
     return _reach() * standard_error
 
 
 def needed(standard_error: float, defects: int, difference: float = POINTS) -> int | None:
-    """How many defects would show `difference` with 80 % power, at the spread that `defects` showed."""
+    """How many defects would show `difference` with 80 % power, at the spread that `defects` showed.
+
+    >>> needed(0.03, 200)
+    566
+    """
     if not standard_error > 0:
         return None
     return int(np.ceil(defects * (_reach() * standard_error / difference) ** 2))

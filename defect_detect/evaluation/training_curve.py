@@ -19,6 +19,9 @@ def under_trained(scores: Sequence[float], stopped_early: bool) -> bool:  # noqa
     it was still improving too when the best epoch is in the last fifth and more than a fifth of the best
     score was gained in the last half. Fewer than two epochs can't show that training was done, so they
     count as under-trained.
+
+    >>> under_trained([0.1 * epoch for epoch in range(10)], stopped_early=False)
+    True
     """
     if stopped_early:
         return False

@@ -24,6 +24,10 @@ def covered(one: Judged, *, masks: bool = False) -> Bools:
     """(G,) bool: the defects found by this rule at the thresholds in use; False where a defect doesn't count.
 
     `masks`: areas are those of the masks, which both sides then must have.
+
+    >>> from defect_detect.evaluation import example
+    >>> covered(example.judged()).tolist()
+    [True, True, False]
     """
     truth, said = one.evaluation.truth, one.evaluation.predictions
     defects = truth.defects

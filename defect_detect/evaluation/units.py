@@ -33,7 +33,12 @@ class Units:
 
 
 def units(truth: Dataset) -> Units:
-    """The units of `truth`, by `images.group`."""
+    """The units of `truth`, by `images.group`.
+
+    >>> from defect_detect.evaluation import example
+    >>> units(example.truth()).defective.tolist()
+    [True, True, False, False]
+    """
     name, of_image = np.unique(truth.images.group, return_inverse=True)
     size = len(name)
     of_defect = of_image[truth.defects.image]
