@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import itertools
 import math
 import multiprocessing
 import os
@@ -30,11 +31,8 @@ PREDICTIONS = 10
 WIDTH, HEIGHT = 1024, 768
 DETECTORS = {"a": 0.86, "b": 0.80, "c": 0.78}
 """Name -> share of the defects that it finds at some score."""
-STAGES = {
-    "draw the resamples": ("_draws",),
-    "thresholds, figures and their resamples": ("enter",),
-    "pairs": ("pairs",),
-}
+LEAST = 0.05
+"""CPU seconds from which on a stage is told; those indented are parts of `compare`, some of each other."""
 
 
 def make(images: int, split: str) -> Any:
@@ -139,7 +137,7 @@ def run(images: int, resamples: int, policy: str, answer: Connection) -> None:
         masks=False, quarantined={}, scale=None, unit="px",
     )  # fmt: skip
     for name in _watched(compare):
-        setattr(compare, name, clock.timed(f"  {name.strip('_')}", getattr(compare, name)))
+        setattr(compare, name, clock.timed(f"  {name}", getattr(compare, name)))
     with clock.stage("compare"):
         compare.compare(
             contenders,
@@ -152,7 +150,7 @@ def run(images: int, resamples: int, policy: str, answer: Connection) -> None:
 
 
 def _watched(module: Any) -> list[str]:
-    """The functions of other evaluation modules that `compare` calls, and its own private ones but the outermost."""
+    """The functions that `compare` calls, its own among them but for the outermost two."""
     names = []
     for name, value in vars(module).items():
         if not callable(value) or isinstance(value, type):
@@ -178,13 +176,15 @@ def main() -> None:
         mine, theirs = context.Pipe()
         process = context.Process(target=run, args=(images, arguments.resamples, arguments.policy, theirs))
         process.start()
+        theirs.close()
         taken, peak = mine.recv()
         process.join()
         print(f"\n{images:,} images: peak {peak:,.0f} MiB")
-        for stage, (wall, busy) in taken.items():
-            print(f"  {stage:34} {wall:8.2f} s {busy:8.2f} CPU s")
+        for stage, (wall, busy) in sorted(taken.items(), key=lambda one: -one[1][1]):
+            if busy >= LEAST:
+                print(f"  {stage:34} {wall:8.2f} s {busy:8.2f} CPU s")
         whole.append((images, taken["match"][1] + taken["compare"][1], peak))
-    for (fewer, less, small), (more, most, large) in zip(whole, whole[1:], strict=False):
+    for (fewer, less, small), (more, most, large) in itertools.pairwise(whole):
         growth = math.log(more / fewer)
         print(
             f"\n{fewer:,} to {more:,} images: CPU time grows with exponent {math.log(most / less) / growth:.2f}, "
