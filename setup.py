@@ -11,7 +11,7 @@ setup(
         Extension(
             "defect_detect.native._compiled",
             sources=sorted(str(path) for path in NATIVE.glob("*.c")),
-            depends=[str(NATIVE / "native.h")],
+            depends=sorted(str(path) for path in NATIVE.glob("*.h")),
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             # A fused multiply-add rounds once where NumPy rounds twice; the results are to be the same.
             extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off"],

@@ -1,6 +1,8 @@
 /* The grammar of JSON (RFC 8259), and numbers as exact as Python's float(). */
 #include "json.h"
 
+#include <float.h>
+
 #define DEEPEST 32
 #define MOST_KEYS 24
 #define LARGEST_WHOLE (((int64_t)1 << 53) - 1)
@@ -11,6 +13,13 @@ static const uint64_t POWER_OF_5[28] = {
     476837158203125u, 2384185791015625u, 11920928955078125u, 59604644775390625u, 298023223876953125u,
     1490116119384765625u, 7450580596923828125u,
 };
+
+#if FLT_EVAL_METHOD == 0
+static const double POWER_OF_10[23] = {
+    1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+};
+#endif
 
 static inline bool is_digit(unsigned char sign) { return (unsigned char)(sign - '0') < 10; }
 
@@ -42,6 +51,10 @@ static const unsigned char *read_digits(const unsigned char *at, const unsigned 
    ten more than a double keeps. A remainder only matters by being there, so it goes into the lowest of them; the conversion
    then rounds as the exact quotient would be, and the power of two that is left is exact, for all is far from subnormal. */
 static double divided(uint64_t digits, int power) {
+#if FLT_EVAL_METHOD == 0
+    /* Both are exact as doubles, so their quotient is rounded once (Clinger 1990). */
+    if (digits <= (uint64_t)1 << 53 && power <= 22) return (double)(int64_t)digits / POWER_OF_10[power];
+#endif
     int up_digits = __builtin_clzll(digits), up_divisor = __builtin_clzll(POWER_OF_5[power]);
     uint64_t divisor = POWER_OF_5[power] << up_divisor;
     unsigned __int128 dividend = (unsigned __int128)(digits << up_digits) << 63;

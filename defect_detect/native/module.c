@@ -10,6 +10,7 @@ static PyMethodDef functions[] = {
     ENTRY(coco_fates),
     ENTRY(coco_curves),
     ENTRY(scan),
+    ENTRY(scan_loosely),
     ENTRY(number),
     ENTRY(canonical_counts),
     ENTRY(stretches),

@@ -59,6 +59,7 @@ PyObject *native_coco_order(PyObject *self, PyObject *const *arguments, Py_ssize
 PyObject *native_coco_fates(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_coco_curves(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_scan(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_scan_loosely(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_number(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_canonical_counts(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_run_lengths(PyObject *self, PyObject *const *arguments, Py_ssize_t count);

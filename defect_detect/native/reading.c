@@ -7,7 +7,8 @@
 #define MOST_PIXELS 300000000 /* of a picture with run lengths, as in data/regions.py */
 
 typedef struct {
-    char name[24];
+    char text[32]; /* "name": as it mostly stands in a file */
+    const char *name;
     size_t length;
     char kind;
     bool optional;
@@ -22,6 +23,8 @@ typedef struct {
     Field field[MOST_FIELDS];
     int fields;
     bool others; /* whether keys that aren't fields are skipped, or make it decline */
+    bool loose;  /* whether rows that aren't so are passed over: their columns are 0 */
+    Buffer rows_at;
     const unsigned char *start;
     Py_ssize_t rows;
 } Table;
@@ -170,13 +173,12 @@ static int field_of(const Table *table, const unsigned char *key, size_t length,
     return -1;
 }
 
-/* Past the field's key if it comes next, which it mostly does. */
+/* Past the field's key and colon if they come next, which they mostly do. */
 static bool take_key(Cursor *cursor, const Field *field) {
     skip_space(cursor);
-    if ((size_t)(cursor->end - cursor->at) < field->length + 2) return false;
-    if (cursor->at[0] != '"' || cursor->at[field->length + 1] != '"') return false;
-    if (memcmp(cursor->at + 1, field->name, field->length) != 0) return false;
-    cursor->at += field->length + 2;
+    if ((size_t)(cursor->end - cursor->at) < field->length + 3) return false;
+    if (memcmp(cursor->at, field->text, field->length + 3) != 0) return false;
+    cursor->at += field->length + 3;
     return true;
 }
 
@@ -192,10 +194,9 @@ static bool read_row(Table *table, Cursor *cursor) {
             size_t length = 0;
             int i = expected;
             if (!take_key(cursor, &table->field[i])) {
-                if (!read_string(cursor, true, &key, &length)) return false;
+                if (!read_string(cursor, true, &key, &length) || !take(cursor, ':')) return false;
                 i = field_of(table, key, length, expected);
             }
-            if (!take(cursor, ':')) return false;
             if (i < 0) {
                 if (!table->others || others == MOST_FIELDS) return false;
                 for (int j = 0; j < others; j++)
@@ -221,11 +222,49 @@ static bool read_row(Table *table, Cursor *cursor) {
     return true;
 }
 
+/* The field as it was when its column and its points, rings and run lengths were so many, and a row of 0 more. */
+static bool blank(Field *field, const size_t used[3], Py_ssize_t counts) {
+    static const char zeros[32] = {0};
+    field->column.used = used[0];
+    field->points.used = used[1];
+    field->rings.used = used[2];
+    if (field->counts != NULL && PyList_SetSlice(field->counts, counts, PyList_Size(field->counts), NULL) < 0) return false;
+    if (strchr("ex", field->kind) != NULL) return true;
+    size_t size = field->kind == 'b' || field->kind == 'r' ? 32 : field->kind == 'v' ? 16 : 8;
+    return append(&field->column, zeros, size);
+}
+
+/* A row where any may be odd: where it starts and ends, and whether it was read. */
+static bool read_loosely(Table *table, Cursor *cursor) {
+    size_t used[MOST_FIELDS][3];
+    Py_ssize_t counts[MOST_FIELDS];
+    for (int i = 0; i < table->fields; i++) {
+        const Field *field = &table->field[i];
+        used[i][0] = field->column.used;
+        used[i][1] = field->points.used;
+        used[i][2] = field->rings.used;
+        counts[i] = field->counts == NULL ? 0 : PyList_Size(field->counts);
+    }
+    skip_space(cursor);
+    const Cursor before = *cursor;
+    bool fine = read_row(table, cursor);
+    if (!fine) {
+        if (PyErr_Occurred()) return false;
+        *cursor = before;
+        if (!skip_value(cursor, 0)) return false;
+        for (int i = 0; i < table->fields; i++)
+            if (!blank(&table->field[i], used[i], counts[i])) return false;
+        table->rows++;
+    }
+    const int64_t row[3] = {before.at - table->start, cursor->at - table->start, fine};
+    return append(&table->rows_at, row, sizeof row);
+}
+
 static bool read_rows(Table *table, Cursor *cursor) {
     if (!take(cursor, '[')) return false;
     if (take(cursor, ']')) return true;
     do {
-        if (!read_row(table, cursor)) return false;
+        if (!(table->loose ? read_loosely(table, cursor) : read_row(table, cursor))) return false;
     } while (take(cursor, ','));
     return take(cursor, ']');
 }
@@ -266,13 +305,16 @@ static bool read_fields(Table *table, PyObject *fields) {
         const char *name, *kind;
         Py_ssize_t name_length, kind_length;
         if (pair == NULL || !PyArg_ParseTuple(pair, "s#s#", &name, &name_length, &kind, &kind_length)) return false;
-        if (name_length >= (Py_ssize_t)sizeof field->name || kind_length < 1 || kind_length > 2 ||
+        if (name_length > (Py_ssize_t)sizeof field->text - 3 || kind_length < 1 || kind_length > 2 ||
             strchr("ifbrevx", kind[0]) == NULL || (kind_length == 2 && (kind[1] != '?' || strchr("erx", kind[0]) == NULL))) {
             PyErr_Format(PyExc_ValueError, "a field of no known kind: %s", name);
             return false;
         }
-        memcpy(field->name, name, (size_t)name_length);
         field->length = (size_t)name_length;
+        field->name = field->text + 1;
+        field->text[0] = '"';
+        memcpy(field->text + 1, name, field->length);
+        memcpy(field->text + 1 + field->length, "\":", 2);
         field->kind = kind[0];
         field->optional = kind_length == 2;
     }
@@ -288,17 +330,7 @@ static PyObject *column_of(Field *field) {
     return strchr("ifbv", field->kind) != NULL ? as_bytearray(&field->column) : Py_NewRef(Py_None);
 }
 
-/* scan(data, key, fields, others) -> None, or (start, end, rows, columns).
-
-   The text is a list of objects, or, where `key` is a str, an object that has the list under it. `fields`: (name, kind)
-   pairs. Kinds: i int64 of a whole number under 2**53; f float64; b four of them, from -2**53 to 2**53; v where the value
-   starts and ends, int64; e an empty object; x any value; r a region. e, r and x may be marked `?`: they can be absent.
-   `others`: keys that are no field are skipped. Columns come as bytearrays, None for e and x, and for r four: rows of four
-   int64 (0; 1, height, width, area; 2, its first ring, rings, 0), points of rings (x y float64), where each ring ends (in
-   points, int64), and a list of the run lengths as bytes. None: the text isn't so. */
-PyObject *native_scan(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
-    (void)self;
-    if (count != 4) return PyErr_Format(PyExc_TypeError, "scan takes 4 arguments, not %zd", count);
+static PyObject *scan(PyObject *const *arguments, bool loose) {
     Table *table = calloc(1, sizeof(Table));
     Py_buffer view;
     const char *key = NULL;
@@ -311,9 +343,10 @@ PyObject *native_scan(PyObject *self, PyObject *const *arguments, Py_ssize_t cou
     }
     if (arguments[1] != Py_None && !(key = PyUnicode_AsUTF8AndSize(arguments[1], &key_length))) goto end;
     if (!read_fields(table, arguments[2])) goto end;
-    int others = PyObject_IsTrue(arguments[3]);
+    int others = loose ? 0 : PyObject_IsTrue(arguments[3]);
     if (others < 0) goto end;
     table->others = others;
+    table->loose = loose;
     Cursor cursor = {.at = view.buf, .end = (const unsigned char *)view.buf + view.len};
     table->start = cursor.at;
     const unsigned char *from = cursor.at, *to = cursor.end;
@@ -331,10 +364,12 @@ PyObject *native_scan(PyObject *self, PyObject *const *arguments, Py_ssize_t cou
         PyObject *column = column_of(&table->field[i]);
         if (column == NULL || PyTuple_SetItem(columns, i, column) < 0) goto end;
     }
-    result = Py_BuildValue("(nnnO)", (Py_ssize_t)(from - table->start), (Py_ssize_t)(to - table->start), table->rows,
-                           columns);
+    Py_ssize_t start = from - table->start, stop = to - table->start;
+    result = loose ? Py_BuildValue("(nnnON)", start, stop, table->rows, columns, as_bytearray(&table->rows_at))
+                   : Py_BuildValue("(nnnO)", start, stop, table->rows, columns);
 end:
     Py_XDECREF(columns);
+    free(table->rows_at.data);
     for (int i = 0; i < table->fields; i++) {
         free(table->field[i].column.data);
         free(table->field[i].points.data);
@@ -344,6 +379,30 @@ end:
     free(table);
     PyBuffer_Release(&view);
     return result;
+}
+
+/* scan(data, key, fields, others) -> None, or (start, end, rows, columns).
+
+   The text is a list of objects, or, where `key` is a str, an object that has the list under it. `fields`: (name, kind)
+   pairs. Kinds: i int64 of a whole number under 2**53; f float64; b four of them, from -2**53 to 2**53; v where the value
+   starts and ends, int64; e an empty object; x any value; r a region. e, r and x may be marked `?`: they can be absent.
+   `others`: keys that are no field are skipped. Columns come as bytearrays, None for e and x, and for r four: rows of four
+   int64 (0; 1, height, width, area; 2, its first ring, rings, 0), points of rings (x y float64), where each ring ends (in
+   points, int64), and a list of the run lengths as bytes. None: the text isn't so. */
+PyObject *native_scan(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    (void)self;
+    if (count != 4) return PyErr_Format(PyExc_TypeError, "scan takes 4 arguments, not %zd", count);
+    return scan(arguments, false);
+}
+
+/* scan_loosely(data, key, fields) -> None, or (start, end, rows, columns, places).
+
+   As `scan`, where any row may be something else: it then is 0 in all columns. `places`: three int64 a row, where its text
+   starts and ends, and 1 if it was read. None: the text isn't JSON, or has a key twice in an object. */
+PyObject *native_scan_loosely(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    (void)self;
+    if (count != 3) return PyErr_Format(PyExc_TypeError, "scan_loosely takes 3 arguments, not %zd", count);
+    return scan(arguments, true);
 }
 
 /* number(data) -> the float that the text is, or None: for tests of exactness. */
