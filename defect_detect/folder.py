@@ -2,6 +2,7 @@
 
 COMPARISON/request.json            what was compared, how
 COMPARISON/dataset/                the normalized dataset (unless a normalized one was given)
+COMPARISON/tiles/<hash>/           what detectors see instead, where pictures are cut (--tile)
 COMPARISON/runs/<detector>-<seed>/ a training; in its predictions/<split>/ what it said
 COMPARISON/predictions/<name>/     predictions from elsewhere, in normalized ids
 COMPARISON/comparison.json ...     what `report` writes
@@ -68,6 +69,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pod_link: str = "logit"
     reviewed: bool = False
     """Whether review.jsonl in the folder corrects the labels of test."""
+    tiling: job.Tiling | None = None
+    """How pictures were cut for the detectors that were trained."""
 
     @property
     def rule(self) -> Rule:

@@ -51,6 +51,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Predictions kept in one image, over all classes, by descending score."""
 
 
+class Tiling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How large pictures are cut into tiles (`data.tiling`)."""
+
+    size: int
+    """px of a tile's side."""
+    overlap: float = 0.2
+    """Least share of its side by which a tile overlaps the next one."""
+    min_visible: float = 0.2
+    """Of what the tile that shows most of a defect shows of it: where less is visible, it is ignored."""
+    defect_free: float = 1.0
+    """Defect-free tiles that training keeps for each tile with a defect."""
+
+
 class TrainJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="train"):
     """Train one detector on the train split, choose its checkpoint on the val split."""
 
@@ -68,6 +81,8 @@ class TrainJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     settings: Settings
     options: dict[str, Any] = {}
     """Passed to the framework verbatim."""
+    tiling: Tiling | None = None
+    """How the pictures of `dataset` were cut out of larger ones; None: they were not."""
 
 
 class PredictJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="predict"):
@@ -81,6 +96,11 @@ class PredictJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     fingerprint: str = ""
     """What the split must be; empty: not checked."""
     split: str
+    whole: str = ""
+    """Root of the dataset that the pictures of `dataset` are tiles of: what is said of them is brought back
+    there. Empty: they are whole."""
+    whole_fingerprint: str = ""
+    """What its split must be; empty: not checked."""
     device: str = "auto"
     threads: int = 0
     batch: int = 8

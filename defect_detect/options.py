@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from defect_detect.errors import ConfigError, DefectDetectError, Fault, InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from defect_detect import comparing
+    from defect_detect import comparing, job
 
 DEFAULT_DETECTORS = ("yolo/yolo26n.yaml", "ssd/ssd300_vgg16.yaml", "maskrcnn/mask_rcnn_r50_fpn.yaml")
 
@@ -62,6 +62,10 @@ _TABLE: Mapping[str, Mapping[str, Any]] = {
     "--resamples": {"type": _positive, "default": 2000, "metavar": "N", "help": "bootstrap resamples (default: %(default)s)"},
     "--strict": {"action": "store_true", "help": "refuse a dataset that would need repairs, and list them all"},
     "--allow": {"action": "store_true", "help": "compare detectors that were not measured alike; the differences are printed with the verdict"},
+    "--tile": {"type": _positive, "metavar": "PX", "help": "cut large pictures into tiles of PX x PX px for training and predicting; what is predicted is joined and judged on the whole pictures"},
+    "--tile-overlap": {"type": float, "metavar": "SHARE", "help": "least share of its side by which a tile overlaps the next one (default: 0.2)"},
+    "--tile-min-visible": {"type": float, "metavar": "SHARE", "help": "a defect of which a tile shows less than this, of what the best tile shows, is ignored there (default: 0.2)"},
+    "--tile-defect-free": {"type": float, "metavar": "RATIO", "help": "defect-free tiles that training keeps for each tile with a defect (default: 1)"},
     "--no-fiftyone": {"action": "store_true", "help": "don't store the comparison in FiftyOne"},
 }  # fmt: skip
 
@@ -78,6 +82,10 @@ DATASET = (
     "--accept-below", "--seed", "--strict",
 )  # fmt: skip
 """The options that `source` reads."""
+
+
+TILING = ("--tile", "--tile-overlap", "--tile-min-visible", "--tile-defect-free")
+"""The options that `tiling` reads."""
 
 
 def parser(description: str, *options: str, epilog: str = "") -> argparse.ArgumentParser:
@@ -222,6 +230,29 @@ def source(arguments: argparse.Namespace) -> comparing.Source:
         pattern=arguments.group_pattern, alike=arguments.group_similar, fold=fold(arguments.fold), scale=px, unit=unit, severity=pairs("--severity", arguments.severity),
         accept_below=numbers("--accept-below", arguments.accept_below), seed=arguments.seed, strict=arguments.strict,
     )  # fmt: skip
+
+
+def tiling(arguments: argparse.Namespace) -> job.Tiling | None:
+    """How the arguments want pictures cut; None: not at all.
+
+    Raises:
+        ConfigError: not in that way, or details of a tiling without its size.
+    """
+    from defect_detect import job
+    from defect_detect.data.tiling import check
+
+    details = {name: getattr(arguments, f"tile_{name}") for name in ("overlap", "min_visible", "defect_free")}
+    given = {name: value for name, value in details.items() if value is not None}
+    if arguments.tile is None:
+        if given:
+            raise ConfigError(
+                *(Fault(where=f"--tile-{name.replace('_', '-')}", expected="--tile PX beside it", found="none")
+                  for name in given)
+            )  # fmt: skip
+        return None
+    asked = job.Tiling(size=arguments.tile, **given)
+    check(asked)
+    return asked
 
 
 def judging(arguments: argparse.Namespace) -> comparing.Judging:

@@ -10,25 +10,31 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from defect_detect import folder, job, runner
 from defect_detect.config import DetectorConfig
-from defect_detect.data import coco
+from defect_detect.data import coco, tiling
 from defect_detect.errors import ConfigError, DefectDetectError, Fault, InputError, RunFailed
 from defect_detect.report import progress
 
 
 def run_all(
-    configs: Sequence[DetectorConfig], seeds: Sequence[int], root: Path, out: Path, *, jobs: int, console: Console
-) -> tuple[dict[str, list[int]], dict[str, DefectDetectError]]:
-    """Train all, `jobs` at a time, then predict one after the other, so that latencies are comparable."""
+    configs: Sequence[DetectorConfig], seeds: Sequence[int], root: Path, out: Path, *, jobs: int, console: Console,
+    cut: job.Tiling | None = None,
+) -> tuple[dict[str, list[int]], dict[str, DefectDetectError]]:  # fmt: skip
+    """Train all, `jobs` at a time, then predict one after the other, so that latencies are comparable.
+
+    `cut`: they see tiles of the pictures of `root`; what they predict speaks of whole pictures all the same.
+    """
     trained: dict[str, list[int]] = {}
     failures: dict[str, DefectDetectError] = {}
     homes = [(made, seed, folder.run_folder(out, made.name, seed)) for made in configs for seed in seeds]
     workers = runner.Workers()
+    shown = root if cut is None else tiles(root, out, cut, console)
     with progress.board(console) as board, concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         runs = [
-            pool.submit(train, made, seed, root, home, board=board, workers=workers, console=console)
+            pool.submit(train, made, seed, shown, home, board=board, workers=workers, console=console, cut=cut)
             for made, seed, home in homes
         ]
         try:
@@ -56,13 +62,16 @@ def run_all(
 
 def train(
     made: DetectorConfig, seed: int, root: Path, home: Path, *, board: progress.Board, workers: runner.Workers,
-    console: Console,
+    console: Console, cut: job.Tiling | None = None,
 ) -> job.Trained:  # fmt: skip
-    """Train one detector with one seed in the run folder `home`, unless that is done."""
+    """Train one detector with one seed in the run folder `home`, unless that is done.
+
+    `root` of the dataset that it sees; `cut` says how that was cut out of larger pictures (`tiles`).
+    """
     wanted = job.TrainJob(
         detector=made.name, framework=made.framework, model=made.model, dataset=os.path.relpath(root, home),
         fingerprints={split: coco.load(root, split).fingerprint for split in ("train", "val")},
-        seed=seed, settings=made.settings, options=made.options,
+        seed=seed, settings=made.settings, options=made.options, tiling=cut,
     )  # fmt: skip
     if (done := runner.finished(home, wanted)) is not None:
         console.print(f"{home.name}: trained before, kept", markup=False, highlight=False)
@@ -77,22 +86,39 @@ def train(
 def predict(home: Path, root: Path, split: str, console: Console, overrides: Mapping[str, Any] | None = None) -> Path:
     """Predict on one split with the training in `home`, unless that is done. Returns the predictions file.
 
+    A training on tiles predicts on tiles, cut as its own were; the file speaks of the whole pictures.
+
     Raises:
         ConfigError: `home` holds no finished training.
         RunFailed: the prediction failed.
     """
     made, result = _training(home)
     target = home / "predictions" / split
+    shown = root
+    asked: dict[str, Any] = {"device": made.settings.device, "threads": made.settings.threads, **(overrides or {})}
+    if made.tiling is not None:
+        shown = tiles(root, home.parents[1], made.tiling, console)
+        asked |= {"whole": os.path.relpath(root, target), "whole_fingerprint": coco.load(root, split).fingerprint}
     wanted = job.PredictJob(
         trained=os.path.relpath(home, target), checkpoint_sha256=result.checkpoint_sha256,
-        dataset=os.path.relpath(root, target), fingerprint=coco.load(root, split).fingerprint, split=split,
-        **{"device": made.settings.device, "threads": made.settings.threads, **(overrides or {})},
+        dataset=os.path.relpath(shown, target), fingerprint=coco.load(shown, split).fingerprint, split=split, **asked,
     )  # fmt: skip
     if runner.finished(target, wanted) is None:
         with progress.board(console) as board:
             report = board(f"predict {home.name} on {split}")
             runner.execute(target, wanted, framework=made.framework, report=report)
     return target / "predictions.json"
+
+
+def tiles(root: Path, out: Path, cut: job.Tiling, console: Console) -> Path:
+    """The root of the tiles of the dataset at `root`, in `out`/tiles/; made unless they are there."""
+    with Progress(
+        TextColumn("cutting tiles"), BarColumn(), MofNCompleteColumn(), console=console, transient=True
+    ) as bar:
+        task = bar.add_task("", total=None)
+        return tiling.make(
+            root, out / "tiles", cut, progress=lambda done, of: bar.update(task, completed=done, total=of)
+        )
 
 
 def _training(home: Path) -> tuple[job.TrainJob, job.Trained]:

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from defect_detect import backends, installed, job
-from defect_detect.data import coco, pixels, predictions
+from defect_detect.data import coco, pixels, predictions, tiling, untiling
 from defect_detect.data.files import atomic_write, sha256_file
 from defect_detect.errors import FrameworkMissing, InputError, RunFailed, Unsupported
 from defect_detect.tables import Dataset, Predictions
@@ -107,6 +107,14 @@ def _predict(task: job.PredictJob, out: Path, watch: Watching) -> job.Predicted:
         trained_job, checkpoint, data.without_truth(), device=task.device, batch=task.batch, watch=watch
     )
     _check(said, data, trained_job.settings)
+    seconds = how.latency
+    if task.whole:
+        tiles, data = data, coco.load(out / task.whole, task.split)
+        _same(data, task.whole_fingerprint)
+        began = time.perf_counter()
+        said = untiling.whole(said, tiles, data, most=trained_job.settings.max_detections)
+        seconds = untiling.latency(seconds, tiles, data, time.perf_counter() - began)
+        _check(said, data, trained_job.settings)
     predictions.write(out / "predictions.json", said, data)
     digest = sha256_file(out / "predictions.json")
     manifest = job.Manifest(
@@ -125,7 +133,7 @@ def _predict(task: job.PredictJob, out: Path, watch: Watching) -> job.Predicted:
         score_floor=trained_job.settings.score_floor,
         max_detections=trained_job.settings.max_detections,
         decode_policy=pixels.DECODE_POLICY,
-        tiling="none",
+        tiling=tiling.words(trained_job.tiling if task.whole else None),
         nms_iou=how.nms_iou,
         input_size=how.input_size,
         initial_weights=trained.outcome.initial_weights,
@@ -138,7 +146,7 @@ def _predict(task: job.PredictJob, out: Path, watch: Watching) -> job.Predicted:
         predictions_sha256=digest,
     )
     atomic_write(out / "manifest.json", job.encode(manifest))
-    latency = np.array(how.latency)
+    latency = np.array(seconds)
     return job.Predicted(
         predictions="predictions.json",
         predictions_sha256=digest,
