@@ -36,6 +36,7 @@ FLOORS = {
     "facts": 4,
     "trials": 4,
     "given": 4,
+    "auditing": 4,
     "gating": 5,
     "judging": 5,
     "comparing": 5,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ class Detector:
     model: str
     image_size: int
     options: Mapping[str, Any] = field(default_factory=dict)
+    tile: int | None = None
+    """px: side of the tiles that it sees instead of whole pictures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class Input:
     enlarges  whether smaller pictures are scaled up
     stride    px of the input from one place of the finest feature map to the next; None: not known
     source    where that stands
+    tile      px: side of the tiles that pictures are cut into before; None: they aren't
     """
 
     side: int
@@ -47,16 +50,19 @@ class Input:
     enlarges: bool = True
     stride: float | None = None
     source: str = ""
+    tile: int | None = None
 
     @property
     def words(self) -> str:
-        """`long side 640 px`, `stretched to 300 x 300 px`."""
+        """`long side 640 px`, `tiles of 500 px, stretched to 300 x 300 px`."""
+        cut = "" if self.tile is None else f"tiles of {self.tile} px, "
         if self.stretch:
-            return f"stretched to {self.side} x {self.side} px"
-        return f"long side {self.side} px" + ("" if self.enlarges else " at most")
+            return f"{cut}stretched to {self.side} x {self.side} px"
+        return f"{cut}long side {self.side} px" + ("" if self.enlarges else " at most")
 
     def factors(self, size: Ints) -> Floats:
-        """(N, 2) what x and y of pictures of (N, 2) width height px are multiplied by."""
+        """(N, 2) what x and y of pictures of (N, 2) width height px, or of their tiles, are multiplied by."""
+        size = size if self.tile is None else np.minimum(size, self.tile)
         if self.stretch:
             return self.side / size
         factor = self.side / size.max(axis=1, keepdims=True, initial=1)
@@ -116,13 +122,15 @@ def of(asked: Detector) -> Input:
     """
     for framework, start, known in _FAMILIES:
         if asked.framework == framework and asked.model.startswith(start):
-            return known(asked)
-    return Input(side=asked.image_size)
+            return replace(known(asked), tile=asked.tile)
+    return Input(side=asked.image_size, tile=asked.tile)
 
 
 def box_sides(data: Dataset, shown: Input) -> Floats:
-    """(G, 2) width and height of each defect's box in px of the network's input."""
-    return audit_counts.sides(data) * shown.factors(data.images.size)[data.defects.image]
+    """(G, 2) width and height of each defect's box in px of the network's input, at most those of a whole tile."""
+    side = audit_counts.sides(data)
+    side = side if shown.tile is None else np.minimum(side, shown.tile)
+    return side * shown.factors(data.images.size)[data.defects.image]
 
 
 def shown_to(asked: Detector, splits: Sequence[Dataset]) -> Shown:
