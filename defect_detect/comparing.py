@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from defect_detect import config, facts, folder, gating, runner, trials
+from defect_detect import auditing, config, facts, folder, gating, job, runner, trials
 from defect_detect import given as elsewhere
 from defect_detect.config import DetectorConfig
-from defect_detect.data import coco
+from defect_detect.data import coco, tiling
 from defect_detect.data.normalize import Normalized, normalize
 from defect_detect.errors import ConfigError, DatasetError, Fault, InputError
 from defect_detect.evaluation import matching, operating
@@ -75,13 +75,14 @@ def run(
     jobs: int = 1,
     given: Sequence[str] = (),
     judging: Judging,
+    cut: job.Tiling | None = None,
     fiftyone: bool = True,
     console: Console | None = None,
 ) -> int:
     """Normalize, train, predict, judge, report. Returns the exit code.
 
     0: all done; 1: a run failed; 2: a run can't be done as its config asks; 3: all done, and a condition to fail holds.
-    What the others finished is compared.
+    What the others finished is compared. `cut`: detectors are trained on tiles, and judged on whole pictures.
 
     Raises:
         InputError: the user's input is at fault; nothing was trained.
@@ -89,7 +90,9 @@ def run(
     console = console or Console(stderr=True)
     operating.parse_policy(judging.policy, judging.costs, judging.prevalence, per_class=judging.per_class)
     matching.check(Rule(iou=judging.iou, geometry=judging.geometry))
-    configs = _configs(detectors, settings, given)
+    configs = configured(detectors, settings, given)
+    if cut is not None:
+        _cuttable(cut, configs)
     names = [made.name for made in configs] + list(dict.fromkeys(name for name, _ in elsewhere.parse_given(given)))
     asked = gating.parse(judging.fail_if, judging.baseline, names)
     decided = reviews.read(judging.review) if judging.review is not None else None
@@ -99,19 +102,22 @@ def run(
     folder.log_command(out, facts.versions())
     root = prepare(source, out, console)
     measurable(root, training=bool(configs))
+    if configs:
+        tile = None if cut is None else cut.size
+        auditing.before_training(root, configs=configs, name=source.path.name, tile=tile, console=console)
     gating.ready(asked, root)
     if decided is not None:
         check_header(coco.load(root, "test"), decided)
     foreign = elsewhere.take_in(out, given, root)
     trained, failures = trials.run_all(
-        configs, range(judging.seed, judging.seed + seeds), root, out, jobs=jobs, console=console
+        configs, range(judging.seed, judging.seed + seeds), root, out, jobs=jobs, console=console, cut=cut
     )
     request = folder.Request(
         dataset=os.path.relpath(root, out), source=source.path.name, trained=trained, foreign=foreign,
         policy=judging.policy, iou=judging.iou, seed=judging.seed, resamples=judging.resamples, allow=judging.allow,
         geometry=judging.geometry, per_class=judging.per_class, costs=dict(judging.costs),
         prevalence=judging.prevalence, sizes=list(judging.sizes), pod_size=judging.pod_size,
-        pod_link=judging.pod_link, reviewed=decided is not None,
+        pod_link=judging.pod_link, reviewed=decided is not None, tiling=cut,
     )  # fmt: skip
     passed = True
     if trained or foreign:
@@ -127,6 +133,7 @@ def run(
 def prepare(source: Source, out: Path, console: Console) -> Path:
     """The root of the normalized dataset: the given one if it is normalized, else one made in `out`."""
     if source.path.is_dir() and coco.is_normalized(source.path):
+        tiling.refuse_tiles(source.path)
         return source.path
     made = normalized_to(source, out / "dataset", console)
     if not made.reused:
@@ -155,6 +162,7 @@ def normalized(dataset: Path, run: Path) -> Path:
         DatasetError: `dataset` isn't normalized, and `run` wasn't trained on what became of it.
     """
     if dataset.is_dir() and coco.is_normalized(dataset):
+        tiling.refuse_tiles(dataset)
         return dataset
     beside = run.parents[1] / "dataset"
     if coco.is_normalized(beside) and coco.describe(beside).source == dataset.name:
@@ -163,7 +171,12 @@ def normalized(dataset: Path, run: Path) -> Path:
                              fix=f"Make one: python tools/normalize.py {dataset} --out DIR."))  # fmt: skip
 
 
-def _configs(detectors: Sequence[Path], settings: Sequence[str], given: Sequence[str]) -> list[DetectorConfig]:
+def configured(detectors: Sequence[Path], settings: Sequence[str], given: Sequence[str] = ()) -> list[DetectorConfig]:
+    """The configs with the settings that are meant for each laid over them.
+
+    Raises:
+        ConfigError: everything that is wrong with them, names given twice included.
+    """
     faults: list[Fault | str] = []
     configs = []
     for path in detectors:
@@ -180,6 +193,13 @@ def _configs(detectors: Sequence[Path], settings: Sequence[str], given: Sequence
     if faults:
         raise ConfigError(*faults)
     return configs
+
+
+def _cuttable(cut: job.Tiling, configs: Sequence[DetectorConfig]) -> None:
+    tiling.check(cut)
+    if not configs:
+        raise ConfigError(Fault(where="--tile", expected="detectors to train on tiles", found="none",
+                                fix="Predictions from elsewhere speak of whole pictures already."))  # fmt: skip
 
 
 def _for(detector: str, settings: Sequence[str], names: Sequence[str]) -> list[str]:
