@@ -13,7 +13,7 @@ import numpy as np
 
 from defect_detect.tables import Column
 
-_PIECE = 1 << 16
+_PIECE = 1 << 17
 """Bytes of JSON parsed at a time: their records stay in the processor's cache."""
 _SPACE = b" \t\r\n"
 _NUMBER = 9
