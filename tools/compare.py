@@ -12,6 +12,7 @@ examples:
   python tools/compare.py annotations.json --images images/
   python tools/compare.py dataset/ --detectors configs/yolo/yolo26n.yaml configs/ssd/ssd300_vgg16.yaml --seeds 3
   python tools/compare.py dataset/ --predictions vendor:val=v.json vendor:test=t.json
+  python tools/compare.py wafers/ --tile 640
 
 Exit codes: 0 done; 1 something failed; 2 the input is at fault; 3 done, and a condition of --fail-if holds.
 Run it again, and it goes on where it stopped: what is finished and unchanged is kept.
@@ -21,7 +22,7 @@ Run it again, and it goes on where it stopped: what is finished and unchanged is
 def main() -> int:
     parser = options.parser(
         __doc__ or "", "--out", *options.DATASET, *options.JUDGING, "--seeds", "--set", "--device", "--threads",
-        "--jobs", "--no-fiftyone", epilog=EXAMPLES,
+        "--jobs", *options.TILING, "--no-fiftyone", epilog=EXAMPLES,
     )  # fmt: skip
     parser.add_argument(
         "--detectors", nargs="+", type=Path, metavar="CONFIG",
@@ -48,6 +49,7 @@ def main() -> int:
             jobs=arguments.jobs,
             given=arguments.predictions,
             judging=options.judging(arguments),
+            cut=options.tiling(arguments),
             fiftyone=not arguments.no_fiftyone,
         )
 

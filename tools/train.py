@@ -15,7 +15,8 @@ example:
 
 def main() -> int:
     parser = options.parser(
-        __doc__ or "", "--out", *options.DATASET, "--set", "--device", "--threads", epilog=EXAMPLES,
+        __doc__ or "", "--out", *options.DATASET, "--set", "--device", "--threads", *options.TILING,
+        epilog=EXAMPLES,
     )  # fmt: skip
     parser.add_argument("config", type=Path, help="a detector config")
     arguments = parser.parse_args()
@@ -27,6 +28,7 @@ def main() -> int:
         from defect_detect.report import progress
 
         console = Console(stderr=True)
+        cut = options.tiling(arguments)
         made = config.read(arguments.config, options.overrides(arguments))
         runner.check(made.framework)
         out = options.out(arguments, "runs")
@@ -35,9 +37,10 @@ def main() -> int:
         root = comparing.prepare(options.source(arguments), out, console)
         comparing.measurable(root, training=True)
         home = folder.run_folder(out, made.name, arguments.seed)
+        shown = root if cut is None else trials.tiles(root, out, cut, console)
         with progress.board(console) as board:
             trained = trials.train(
-                made, arguments.seed, root, home, board=board, workers=runner.Workers(), console=console
+                made, arguments.seed, shown, home, board=board, workers=runner.Workers(), console=console, cut=cut
             )
         story = trained.history
         print(
