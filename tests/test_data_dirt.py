@@ -468,13 +468,13 @@ def test_books_that_do_not_balance_stop_everything(
         taken = real(*arguments)
         log = arguments[-1]
         if fault == "lost":
-            del taken.drafts[0]
+            taken.sound = taken.sound.take(np.arange(1, len(taken.sound)))
         elif fault == "twice":
             log.quarantined("export.json: annotations[3]", "made up", None)
             log.quarantined("export.json: annotations[3].bbox", "made up", None)
         else:
             taken.given_annotations += 1
-            log.quarantined(taken.drafts[0].where, "made up", None)
+            log.quarantined(taken.sound.where(0), "made up", None)
         return taken
 
     monkeypatch.setattr(module, "take", careless)

@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 
 from defect_detect.data import coco
-from defect_detect.data.annotations import Draft
 from defect_detect.data.asked import Options
 from defect_detect.data.categories import Classes
 from defect_detect.data.columns import columns
@@ -19,10 +18,11 @@ from defect_detect.data.identity import order
 from defect_detect.data.intake import Intake
 from defect_detect.data.regions import to_coco
 from defect_detect.data.repairs import Log
+from defect_detect.data.sound import Sound
 from defect_detect.data.source import SPLITS
 from defect_detect.data.split import Fold, Kind, assign, kind
 from defect_detect.errors import DatasetError, Fault
-from defect_detect.tables import Dataset, Defects, Images
+from defect_detect.tables import Dataset, Defects, Images, Ints
 
 
 def unit_of(taken: Intake, image: int) -> str:
@@ -46,8 +46,9 @@ def place(taken: Intake, options: Options, log: Log) -> dict[int, str]:
     joined = _join_copies(taken)
     fold = None if options.fold is None else Fold(*options.fold)
     kinds: dict[int, set[Kind]] = {image: set() for image in taken.kept}
-    for made in taken.drafts:
-        kinds[made.image].add(kind(made.label, made.area))
+    sound = taken.sound
+    for image, label, area in zip(sound.image.tolist(), sound.label.tolist(), sound.area.tolist(), strict=True):
+        kinds[image].add(kind(label, area))
     units: dict[str, list[frozenset[Kind]]] = {}
     for image in taken.kept:
         units.setdefault(joined[unit_of(taken, image)], []).append(frozenset(kinds[image]))
@@ -114,7 +115,7 @@ def assemble(taken: Intake, classes: Classes, options: Options, *, name: str, lo
     """The splits of what is kept; what can't be split, leaks or is empty is refused. Nothing after a refusal."""
     if log.faults:
         return []
-    if not taken.kept or (taken.given_annotations and not taken.drafts):
+    if not taken.kept or (taken.given_annotations and not len(taken.sound)):
         counts = Counter(repair.what for repair in log.repairs if repair.action == "quarantined")
         log.refused(
             name, expected="images and defects that can be used", found="none left",
@@ -143,22 +144,22 @@ def _datasets(
     taken: Intake, split: Mapping[int, str], classes: Classes, options: Options, log: Log
 ) -> list[Made]:  # fmt: skip
     """The splits as tables, ordered by path, ids from 1 through all of them."""
-    regions = _regions(taken.drafts, log)
+    regions = _regions(taken.sound, log)
     scale = options.scale or 1.0
     limit = np.array([options.accept_below.get(category.name, 0.0) for category in classes.listed]) * scale
-    of_image: dict[int, list[Draft]] = {}
-    for made in taken.drafts:
-        of_image.setdefault(made.image, []).append(made)
     result: list[Made] = []
     next_image = next_defect = 1
     for name in SPLITS:
         chosen = sorted(
             (image for image in taken.kept if split[image] == name), key=lambda image: taken.images[image][1].file
         )
-        rows = [(row, made) for row, image in enumerate(chosen) for made in sorted(of_image.get(image, ()), key=_order)]
+        place_ = np.full(len(taken.images), -1)
+        place_[chosen] = np.arange(len(chosen))
+        rows = taken.sound.take(_ordered(taken.sound, place_))
         data = Dataset(
             root=Path(), split=name, categories=classes.listed, images=_images(taken, chosen, next_image),
-            defects=_defects(rows, next_defect, limit, regions=regions), scale=options.scale, unit=options.unit,
+            defects=_defects(rows, place_[rows.image], next_defect, limit, regions=regions), scale=options.scale,
+            unit=options.unit,
         )  # fmt: skip
         result.append(Made(data, chosen))
         next_image += len(chosen)
@@ -188,40 +189,57 @@ def _images(taken: Intake, chosen: Sequence[int], first: int) -> Images:
     )
 
 
-def _defects(rows: Sequence[tuple[int, Draft]], first: int, limit: np.ndarray, *, regions: bool) -> Defects:
-    box = np.array([made.box for _, made in rows], np.float64).reshape(-1, 4)
-    label = np.array([made.label for _, made in rows], np.int64)
-    longer = np.max(box[:, 2:] - box[:, :2], axis=1, initial=0)
-    small = longer < (limit[label] if len(rows) else 0)
+def _defects(rows: Sound, image: Ints, first: int, limit: np.ndarray, *, regions: bool) -> Defects:
+    longer = np.max(rows.box[:, 2:] - rows.box[:, :2], axis=1, initial=0)
+    small = longer < (limit[rows.label] if len(rows) else 0)
     return Defects(
-        image=np.array([row for row, _ in rows], np.int64),
-        label=label,
-        box=box,
-        area=np.array([made.area for _, made in rows], np.float64),
-        crowd=np.array([made.crowd for _, made in rows], np.bool_),
-        ignore=np.array([made.ignore for _, made in rows], np.bool_) | small,
-        region=tuple(made.region for _, made in rows if made.region is not None) if regions else None,
+        image=image,
+        label=rows.label,
+        box=rows.box,
+        area=rows.area,
+        crowd=rows.crowd,
+        ignore=rows.ignore | small,
+        region=tuple([region for region in rows.region if region is not None]) if regions else None,
         id=np.arange(first, first + len(rows), dtype=np.int64),
         # One that had no id is called by ours: its place in the source would change with the source's order.
-        source_id=tuple(
-            f"#{first + at}" if made.source_id is None else made.source_id for at, (_, made) in enumerate(rows)
-        ),
-        attribute=columns([made.attributes for _, made in rows]),
+        source_id=tuple([f"#{first + at}" if id_ is None else id_ for at, id_ in enumerate(rows.source_id)]),
+        attribute=columns(rows.attributes),
     )
 
 
-def _regions(drafts: Sequence[Draft], log: Log) -> bool:
+def _regions(sound: Sound, log: Log) -> bool:
     """Whether every defect has a region; if only some have, none counts."""
-    have = Counter(made.region is not None for made in drafts)
-    if have[True] and have[False]:
-        lacking = next(made.where for made in drafts if made.region is None)
+    lacks = [at for at, region in enumerate(sound.region) if region is None]
+    have = len(sound) - len(lacks)
+    if have and lacks:
         log.repaired(
-            f"{lacking}.segmentation", "regions for some defects only: the dataset becomes boxes only",
-            f"{have[True]} of {have.total()} with a region", 0,
+            f"{sound.where(lacks[0])}.segmentation", "regions for some defects only: the dataset becomes boxes only",
+            f"{have} of {len(sound)} with a region", 0,
         )  # fmt: skip
-    return have[True] > 0 and not have[False]
+    return have > 0 and not lacks
 
 
-def _order(made: Draft) -> tuple[object, ...]:
-    region = b"" if made.region is None else msgspec.json.encode(to_coco(made.region))
-    return (made.label, made.box, made.area, made.crowd, made.ignore, region, order(made.source_id or ""))
+def _ordered(sound: Sound, place: Ints) -> Ints:
+    """The rows on images that have a place, by it, then by content: whatever order the input lists them in."""
+    rows = np.flatnonzero(place[sound.image] >= 0)
+    keys = tuple(
+        key[rows]
+        for key in (sound.ignore, sound.crowd, sound.area, *sound.box.T[::-1], sound.label, place[sound.image])
+    )
+    turn = np.lexsort(keys)
+    rows, keys = rows[turn], tuple(key[turn] for key in keys)
+    same = np.ones(max(len(rows) - 1, 0), np.bool_)
+    for key in keys:
+        same &= key[1:] == key[:-1]
+    # What is alike so far is told apart by region and id; runs of it are short.
+    for at_first in np.flatnonzero(same & ~np.concatenate([[False], same[:-1]])).tolist():
+        at = at_first
+        while at < len(same) and same[at]:
+            at += 1
+        rows[at_first : at + 1] = sorted(rows[at_first : at + 1].tolist(), key=lambda row: _last_word(sound, row))
+    return rows
+
+
+def _last_word(sound: Sound, row: int) -> tuple[object, ...]:
+    region = sound.region[row]
+    return b"" if region is None else msgspec.json.encode(to_coco(region)), order(sound.source_id[row] or "")

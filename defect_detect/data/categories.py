@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from defect_detect.data.identity import Key, key, oddity, order
 from defect_detect.data.repairs import Log
+from defect_detect.data.rows import rows_of
 from defect_detect.data.source import Source
 from defect_detect.tables import Category
 
@@ -109,9 +112,11 @@ def _printable(name: str) -> bool:
 
 def _used(sources: Sequence[Source], merged: Mapping[Key, Key]) -> set[Key]:
     """Ids of the classes that annotations name."""
-    named = {
-        key(raw.get("category_id")) for source in sources for raw in source.data["annotations"] if isinstance(raw, dict)
-    }
+    named: set[Key | None] = set()
+    for source in sources:
+        rows = rows_of(source.data["annotations"])
+        named.update(np.unique(rows.plain.category_id).tolist())
+        named.update(key(raw.get("category_id")) for _, raw in rows.odd if isinstance(raw, dict))
     return {merged[id_] for id_ in named if id_ is not None and id_ in merged}
 
 

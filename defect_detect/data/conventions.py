@@ -62,10 +62,15 @@ def tell(name: str, boxes: Sequence[tuple[Span, int, int]], log: Log) -> Reading
 
     `boxes`: four numbers, and the picture's width and height px, of annotations without a region.
     """
-    if not boxes:
+    box = np.array([found for found, _, _ in boxes]).reshape(-1, 4)
+    size = np.array([(width, height) for _, width, height in boxes], float).reshape(-1, 2)
+    return of_columns(name, box, size, log)
+
+
+def of_columns(name: str, box: Floats, size: Floats, log: Log) -> Reading | None:
+    """`tell` of (N, 4) numbers and (N, 2) widths and heights."""
+    if not len(box):
         return PLAIN
-    box = np.array([found for found, _, _ in boxes])
-    size = np.array([(width, height) for _, width, height in boxes], float)
     if np.all(np.abs(box) <= 1) and np.any(box != np.round(box)):
         fitting = [each for each in _SHARES if _fits(each, box, np.ones_like(size), _SHARE_SLACK).mean() >= _FITS]
         found = "numbers between 0 and 1 in every box: shares of the picture's width and height"

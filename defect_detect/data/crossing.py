@@ -24,8 +24,11 @@ def crossing(rings: Sequence[Floats]) -> Bools:
     if not large:
         return crossed
     start = np.concatenate([rings[at] for at in large])
-    end = np.concatenate([np.roll(rings[at], -1, axis=0) for at in large])
-    ring_of = np.repeat(np.array(large), [len(rings[at]) for at in large])
+    many = np.array([len(rings[at]) for at in large])
+    ring_of = np.repeat(np.array(large), many)
+    last = np.cumsum(many) - 1
+    end = np.roll(start, -1, axis=0)
+    end[last] = start[last - many + 1]
     left, right = np.minimum(start[:, 0], end[:, 0]), np.maximum(start[:, 0], end[:, 0])
     order = np.lexsort((left, ring_of))
     start, end, ring_of, left, right = start[order], end[order], ring_of[order], left[order], right[order]

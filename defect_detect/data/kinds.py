@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from defect_detect.data.rows import Rows, rows_of
+
 LISTS = ("images", "annotations", "categories")
 _INSTEAD = "Export instances (boxes or masks) instead."
 
@@ -58,7 +60,7 @@ def _incomplete(data: dict[str, Any]) -> tuple[str, str] | None:
     if missing:
         return f"no {' and no '.join(missing)}", "Give the file that lists images, annotations and categories."
     for name in LISTS:
-        if not isinstance(data[name], list):
+        if not isinstance(data[name], list | Rows):
             return f"{name} is a {type(data[name]).__name__}, not a list", ""
     if data["images"] and not data["annotations"] and not data["categories"]:
         found = "empty lists of annotations and categories: COCO image_info, which lists images only"
@@ -68,10 +70,12 @@ def _incomplete(data: dict[str, Any]) -> tuple[str, str] | None:
 
 def _other_coco(data: dict[str, Any]) -> tuple[str, str] | None:
     """COCO's other kinds; keypoints and stuff files whose entries have boxes or regions pass."""
-    annotations = [entry for entry in data["annotations"] if isinstance(entry, dict)]
+    rows = rows_of(data["annotations"])
+    annotations = [entry for _, entry in rows.odd if isinstance(entry, dict)]
     if _some_have("segments_info", annotations):
         return "COCO panoptic, whose masks are PNG files", _INSTEAD
-    if any(entry.get(name) for entry in annotations for name in ("bbox", "segmentation")):
+    # Plain rows have boxes.
+    if len(rows.plain.number) or any(entry.get(name) for entry in annotations for name in ("bbox", "segmentation")):
         return None
     if _some_have("caption", annotations):
         return "COCO captions", _INSTEAD

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from defect_detect.data.annotations import KNOWN
 from defect_detect.data.attributes import dropped
-from defect_detect.data.identity import key
+from defect_detect.data.identity import Key, key
 from defect_detect.data.repairs import Log
+from defect_detect.data.rows import Rows, rows_of
 from defect_detect.data.source import Source
 
 _CARRIED = KNOWN | {"keypoints"}
@@ -25,13 +28,15 @@ def remark(source: Source, log: Log) -> None:
     for name in ("info", "licenses"):
         if name not in source.data:
             log.noted(source.name, f"no top-level {name!r}", "")
-    for name in ("images", "annotations"):
-        _gaps(source, name, log)
-    annotations = [raw for raw in source.data["annotations"] if isinstance(raw, dict)]
-    if annotations:
-        _regions(source.name, annotations, log)
-        _crowds(source.name, annotations, log)
-        _names_of_instances(source.name, annotations, log)
+    rows = rows_of(source.data["annotations"])
+    annotations = [raw for _, raw in rows.odd if isinstance(raw, dict)]
+    _gaps(source.name, "images", (key(raw.get("id")) for raw in source.data["images"] if isinstance(raw, dict)), log)
+    ids = [*np.unique(rows.plain.id).tolist(), *(key(raw.get("id")) for raw in annotations)]
+    _gaps(source.name, "annotations", ids, log)
+    if annotations or len(rows.plain.number):
+        _regions(source.name, rows, annotations, log)
+        _crowds(source.name, rows, annotations, log)
+        _names_of_instances(source.name, rows, annotations, log)
     with_keypoints = sum("keypoints" in raw for raw in annotations)
     if with_keypoints:
         what = "COCO keypoints: taken as instances, the keypoints are not carried over"
@@ -51,34 +56,36 @@ def note_reused_ids(sources: Sequence[Source], log: Log) -> None:
         log.noted("images[].id", "image ids used in several splits, numbered anew", f"{len(shared)} ids")
 
 
-def _gaps(source: Source, name: str, log: Log) -> None:
-    ids = {key(raw.get("id")) for raw in source.data[name] if isinstance(raw, dict)}
-    numbers = [id_ for id_ in ids if isinstance(id_, int)]
+def _gaps(source: str, name: str, ids: Iterable[Key | None], log: Log) -> None:
+    numbers = {id_ for id_ in ids if isinstance(id_, int)}
     if numbers and max(numbers) - min(numbers) >= len(numbers):
-        log.noted(f"{source.name}: {name}[].id", "ids with gaps, numbered anew", f"{min(numbers)} to {max(numbers)}")
+        log.noted(f"{source}: {name}[].id", "ids with gaps, numbered anew", f"{min(numbers)} to {max(numbers)}")
 
 
-def _regions(name: str, annotations: Sequence[dict[str, Any]], log: Log) -> None:
+def _regions(name: str, rows: Rows, annotations: Sequence[dict[str, Any]], log: Log) -> None:
     where = f"{name}: annotations[].segmentation"
     given = [raw.get("segmentation") for raw in annotations]
-    if not any(given):
-        log.noted(where, "no regions: boxes only", f"{len(given)} annotations")
+    if not any(given) and not rows.plain.kind.any():
+        log.noted(where, "no regions: boxes only", f"{len(given) + len(rows.plain.kind)} annotations")
     plain = sum(isinstance(each, dict) and isinstance(each.get("counts"), list) for each in given)
     if plain:
         log.noted(where, "uncompressed run lengths, written compressed", f"{plain} annotations")
 
 
-def _crowds(name: str, annotations: Sequence[dict[str, Any]], log: Log) -> None:
+def _crowds(name: str, rows: Rows, annotations: Sequence[dict[str, Any]], log: Log) -> None:
     where = f"{name}: annotations[].iscrowd"
     crowds = sum(key(raw.get("iscrowd")) == 1 or raw.get("iscrowd") is True for raw in annotations)
-    if crowds == len(annotations):
+    crowds += int((rows.plain.iscrowd == 1).sum())
+    if crowds == len(annotations) + len(rows.plain.iscrowd):
         log.noted(where, "every annotation is a crowd (iscrowd 1): no miss of one is ever counted", crowds)
     elif crowds:
         log.noted(where, "crowds (iscrowd 1): no miss of one is ever counted", crowds)
 
 
-def _names_of_instances(name: str, annotations: Sequence[dict[str, Any]], log: Log) -> None:
-    uses = Counter(key(raw.get("category_id")) for raw in annotations)
+def _names_of_instances(name: str, rows: Rows, annotations: Sequence[dict[str, Any]], log: Log) -> None:
+    classes, times = np.unique(rows.plain.category_id, return_counts=True)
+    uses: Counter[Key | None] = Counter(dict(zip(classes.tolist(), times.tolist(), strict=True)))
+    uses.update(key(raw.get("category_id")) for raw in annotations)
     if len(uses) >= _INSTANCES and set(uses.values()) == {1}:
         log.noted(f"{name}: categories", "a class for each annotation: names of instances?", f"{len(uses)} classes")
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from defect_detect.data import rows
 from defect_detect.data.kinds import foreign
-from defect_detect.data.parsing import BOM, read_json
+from defect_detect.data.parsing import BOM, parse, read_bytes
 from defect_detect.data.repairs import Log
 from defect_detect.errors import DatasetError, Fault
 
@@ -22,7 +24,7 @@ class Source:
 
     split   the ready split it is, or `` for a file that is yet to be split
     name    how messages call it
-    data    the parsed JSON: a mapping with the lists images, annotations, categories
+    data    the parsed JSON: a mapping with the lists images, annotations (which may be `rows.Rows`), categories
     sha256  of its bytes
     own     written by this package: its entries carry the ids of the file before it
     """
@@ -63,7 +65,8 @@ def read(split: str, path: Path, log: Log) -> Source | None:
     name = path.name
     literals = Counter[str]()
     try:
-        raw, data = read_json(path, error=DatasetError, literals=literals)
+        raw = read_bytes(path, error=DatasetError)
+        data = _quickly(raw) or parse(raw, where=str(path), error=DatasetError, literals=literals)
     except DatasetError as error:
         log.faults.extend(fault for fault in error.faults if isinstance(fault, Fault))
         return None
@@ -75,6 +78,22 @@ def read(split: str, path: Path, log: Log) -> Source | None:
     if wrong is not None:
         log.refused(name, expected="COCO instances (images, annotations, categories)", found=wrong[0], fix=wrong[1])
         return None
+    return Source(split=split, name=name, data=data, sha256=hashlib.sha256(raw).hexdigest(), own=_is_own(data))
+
+
+def _quickly(raw: bytes) -> dict[str, Any] | None:
+    """The parsed file with its annotations as `rows.Rows`; None where it must be read whole to say what it is."""
+    found = rows.scan(raw, "annotations")
+    if found is None:
+        return None
+    listed, start, end = found
+    with contextlib.suppress(DatasetError):
+        data: dict[str, Any] = parse(raw[: start + 1] + raw[end - 1 :], where="", error=DatasetError)
+        if not _is_own(data):
+            return data | {"annotations": listed}
+    return None
+
+
+def _is_own(data: dict[str, Any]) -> bool:
     info = data.get("info")
-    own = isinstance(info, dict) and info.get("normalized_by") == "defect_detect"
-    return Source(split=split, name=name, data=data, sha256=hashlib.sha256(raw).hexdigest(), own=own)
+    return isinstance(info, dict) and info.get("normalized_by") == "defect_detect"

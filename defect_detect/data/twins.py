@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
 from defect_detect.data.annotations import Draft
 from defect_detect.data.identity import order
 from defect_detect.data.regions import to_coco
 from defect_detect.data.repairs import Log
+from defect_detect.data.sound import Sound
 
 
 def merge(drafts: Sequence[Draft], log: Log) -> list[Draft]:
@@ -34,6 +36,22 @@ def merge(drafts: Sequence[Draft], log: Log) -> list[Draft]:
         for made in list(first.values())[1:]:
             log.noted(made.where, "box of another annotation of its class, with another region", made.source_id)
     return [made for made in drafts if made.where not in gone]
+
+
+def without(sound: Sound, log: Log) -> Sound:
+    """`merge` for a whole table."""
+    keys = (sound.ignore, sound.crowd, *sound.box.T, sound.label, sound.image)
+    order = np.lexsort(keys)
+    same = np.ones(max(len(order) - 1, 0), np.bool_)
+    for key in keys:
+        same &= key[order[1:]] == key[order[:-1]]
+    alike = np.unique(np.concatenate([order[1:][same], order[:-1][same]]))
+    if not len(alike):
+        return sound
+    drafts = [sound.draft(row) for row in alike.tolist()]
+    left = {made.where for made in merge(drafts, log)}
+    gone = alike[[made.where not in left for made in drafts]]
+    return sound.take(np.delete(np.arange(len(sound)), gone))
 
 
 def _region(made: Draft) -> bytes:
