@@ -8,7 +8,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
@@ -50,6 +50,7 @@ def bits(value):
 # Numbers
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 @example(0.1)
 @example(-0.0)
@@ -59,6 +60,7 @@ def test_a_float_is_read_back_exactly(value):
     assert bits(compiled.number(repr(value).encode())) == bits(value)
 
 
+@settings(deadline=None)
 @given(st.from_regex(r"\A-?(0|[1-9][0-9]{0,24})\.[0-9]{1,30}\Z"))
 @example("9007199254740993.0")
 @example("0." + "0" * 26 + "1")
@@ -127,6 +129,7 @@ def test_odd_results_are_declined(text, pure):
     assert same(plain.results(text), pure(plain.results, text))
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_damaged_results_never_come_out_different(data):
     text = bytearray(data.draw(st.sampled_from([GOOD, CODED])))
@@ -144,6 +147,7 @@ def test_damaged_results_never_come_out_different(data):
             assert [entry["image_id"] for entry in entries] == np.frombuffer(found[3][0], np.int64).tolist()
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(-9, 9) | st.text(),
@@ -199,6 +203,7 @@ def test_a_split_with_regions_is_read_by_the_scanner(tmp_path):
 # Matching
 
 
+@settings(deadline=None)
 @given(scenes.scenes(), st.sampled_from([0.1, 0.5, 0.75, 1.0]), st.booleans())
 def test_matchings_are_the_pure_paths(scene, iou, class_aware):
     truth, said = scene
@@ -244,6 +249,7 @@ def regions(draw, width, height):
     return Polygons(rings=tuple(np.array(ring) for ring in rings))
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_masks_overlap_as_pycocotools_has_it(data):
     width, height = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9))
@@ -297,6 +303,7 @@ def test_malformed_run_lengths_are_left_to_python(counts):
     assert compiled.stretches([Rle(height=4, width=3, counts=counts)], np.array([[3, 4]]), Rle) is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=12))
 def test_only_run_lengths_just_as_we_write_them_pass(runs):
     from defect_detect.data import regions as checked
