@@ -234,6 +234,8 @@ def test_the_bootstrap_covers_a_clustered_rate():
 def test_power_of_what_was_seen():
     assert smallest_detectable(0.02) == pytest.approx(0.02 * 2.8016, abs=1e-5)
     assert needed(0.02, 500) == int(np.ceil(500 * (0.02 * (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) / 0.05) ** 2))
+    assert smallest_detectable(0.02, 5) == pytest.approx(0.02 * (stats.t.ppf(0.975, 5) + stats.t.ppf(0.8, 5)))
+    assert needed(0.02, 500, freedom=5) > needed(0.02, 500)
     assert smallest_detectable(0.0) is None
     assert needed(float("nan"), 10) is None
 

@@ -42,7 +42,7 @@ def _pair(a: Entrant, b: Entrant, draws: Draws, drawn: Mapping[str, DrawnFroc], 
     of_a, of_b = drawn[a.name], drawn[b.name]
     area = Difference(value=_known(of_a.area - of_b.area), interval=percentile(of_a.areas - of_b.areas, _units(a)))
     common, localization = _localization(a, b, draws)
-    error = spread_of("fn_rate", [(1, a), (-1, b)], policy=True).error
+    spread = spread_of("fn_rate", [(1, a), (-1, b)], policy=True)
     nothing = Difference(value=None, interval=None)
     return Pair(
         a=a.name,
@@ -59,8 +59,8 @@ def _pair(a: Entrant, b: Entrant, draws: Draws, drawn: Mapping[str, DrawnFroc], 
         both_missed=int((missed_a & missed_b).sum()),
         common_hits=common,
         localization=localization,
-        smallest_detectable=smallest_detectable(error) if measured else None,
-        defects_needed=needed(error, int(a.of[:, 0].sum())) if measured else None,
+        smallest_detectable=smallest_detectable(spread.error, spread.freedom) if measured else None,
+        defects_needed=needed(spread.error, int(a.of[:, 0].sum()), freedom=spread.freedom) if measured else None,
         sentence="",
     )
 

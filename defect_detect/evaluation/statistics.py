@@ -97,7 +97,7 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def smallest_detectable(standard_error: float) -> float | None:
+def smallest_detectable(standard_error: float, freedom: float = np.inf) -> float | None:
     """The difference that a two-sided test at 5 % finds with 80 % power; None where nothing varies.
 
     >>> round(smallest_detectable(0.02), 4)
@@ -105,10 +105,10 @@ def smallest_detectable(standard_error: float) -> float | None:
     """
     if not standard_error > 0:
         return None
-    return _reach() * standard_error
+    return _reach(freedom) * standard_error
 
 
-def needed(standard_error: float, defects: int, difference: float = POINTS) -> int | None:
+def needed(standard_error: float, defects: int, difference: float = POINTS, freedom: float = np.inf) -> int | None:
     """How many defects would show `difference` with 80 % power, at the spread that `defects` showed.
 
     >>> needed(0.03, 200)
@@ -116,10 +116,12 @@ def needed(standard_error: float, defects: int, difference: float = POINTS) -> i
     """
     if not standard_error > 0:
         return None
-    return int(np.ceil(defects * (_reach() * standard_error / difference) ** 2))
+    return int(np.ceil(defects * (_reach(freedom) * standard_error / difference) ** 2))
 
 
-def _reach() -> float:
-    from scipy import stats
+def _reach(freedom: float) -> float:
+    """Standard errors from no difference to one that is found with 80 % power (Student)."""
+    from scipy import special
 
-    return float(stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(POWER))
+    points = (1 - ALPHA / 2, POWER)
+    return float(sum(special.stdtrit(freedom, at) if np.isfinite(freedom) else special.ndtri(at) for at in points))
