@@ -68,20 +68,17 @@ def clean() -> dict[str, list[dict[str, object]]]:
 def value(data: atheris.FuzzedDataProvider, depth: int = 0) -> object:
     """Any JSON value, with a liking for those that hurt."""
     kind = data.ConsumeIntInRange(0, 9 if depth < 3 else 6)
-    if kind == 0:
-        return data.PickValueInList(NUMBERS)
-    if kind == 1:
-        return data.ConsumeIntInRange(-100, 100)
-    if kind == 2:
-        return data.ConsumeFloat()
-    if kind == 3:
-        return data.PickValueInList(TEXTS)
-    if kind == 4:
-        return data.ConsumeUnicode(12)
-    if kind == 5:
-        return data.PickValueInList([None, True, False])
-    if kind == 6:
-        return [data.ConsumeIntInRange(-5, 70) for _ in range(data.ConsumeIntInRange(0, 10))]
+    if kind < 7:
+        simple = (
+            lambda: data.PickValueInList(NUMBERS),
+            lambda: data.ConsumeIntInRange(-100, 100),
+            data.ConsumeFloat,
+            lambda: data.PickValueInList(TEXTS),
+            lambda: data.ConsumeUnicode(12),
+            lambda: data.PickValueInList([None, True, False]),
+            lambda: [data.ConsumeIntInRange(-5, 70) for _ in range(data.ConsumeIntInRange(0, 10))],
+        )
+        return simple[kind]()
     if kind == 7:
         return [value(data, depth + 1) for _ in range(data.ConsumeIntInRange(0, 8))]
     if kind == 8:
@@ -174,6 +171,7 @@ class Fuzz:
         self.number = 0
 
     def __call__(self, raw: bytes) -> None:
+        """Try the input, in the way that its first byte says."""
         self.number += 1
         kind, rest = raw[:1], raw[1:]
         if kind < b"\x40":

@@ -45,7 +45,9 @@ def read(segmentation: list[Any], width: int, height: int, repairs: list[str]) -
             continue
         corners = _inside(values, width, height, repairs)
         if len(corners):
-            outline += float(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum())
+            outline += float(
+                np.abs(np.diff(corners, axis=0)).max(axis=1).sum() + np.abs(corners[0] - corners[-1]).max()
+            )
             if outline > longest:
                 raise MalformedError("a polygon with an endless outline", f"more than {longest:,.0f} px")
             rings.append(corners)
