@@ -131,7 +131,10 @@ def write(dataset: Dataset, origin: Origin | None = None) -> Dataset:
 
 def _file(dataset: Dataset, origin: Origin) -> SplitFile:
     images, defects = dataset.images, dataset.defects
-    xywh = np.concatenate([defects.box[:, :2], defects.box[:, 2:] - defects.box[:, :2]], axis=1)
+    xywh = np.concatenate([defects.box[:, :2], defects.box[:, 2:] - defects.box[:, :2]], axis=1).tolist()
+    image_id, size, group = images.id.tolist(), images.size.tolist(), images.group.tolist()
+    id_, of, label = defects.id.tolist(), images.id[defects.image].tolist(), defects.label.tolist()
+    area, crowd, ignore = defects.area.tolist(), defects.crowd.tolist(), defects.ignore.tolist()
     image_attributes = rows({k: v for k, v in images.attribute.items() if k != "source_file"}, len(images))
     defect_attributes = rows(defects.attribute, len(defects))
     return SplitFile(
@@ -144,11 +147,11 @@ def _file(dataset: Dataset, origin: Origin) -> SplitFile:
         ],
         images=[
             ImageRecord(
-                id=int(images.id[row]),
+                id=image_id[row],
                 file_name=images.file[row].removeprefix(f"{PICTURES}/"),
-                width=int(images.size[row, 0]),
-                height=int(images.size[row, 1]),
-                group=str(images.group[row]),
+                width=size[row][0],
+                height=size[row][1],
+                group=str(group[row]),
                 source_id=images.source_id[row],
                 source_split=origin.source_split[row],
                 source_file=origin.source_file[row],
@@ -159,13 +162,13 @@ def _file(dataset: Dataset, origin: Origin) -> SplitFile:
         ],
         annotations=[
             DefectRecord(
-                id=int(defects.id[row]),
-                image_id=int(images.id[defects.image[row]]),
-                category_id=int(defects.label[row]) + 1,
-                bbox=tuple(xywh[row].tolist()),
-                area=float(defects.area[row]),
-                iscrowd=int(defects.crowd[row]),
-                ignore=int(defects.ignore[row]),
+                id=id_[row],
+                image_id=of[row],
+                category_id=label[row] + 1,
+                bbox=tuple(xywh[row]),
+                area=float(area[row]),
+                iscrowd=int(crowd[row]),
+                ignore=int(ignore[row]),
                 segmentation=to_coco(defects.region[row]) if defects.region is not None else [],
                 source_id=defects.source_id[row],
                 attributes=defect_attributes[row],

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from defect_detect.data.regions import to_coco
 from defect_detect.tables import Dataset
@@ -20,25 +21,23 @@ def fingerprint(dataset: Dataset, sha256: Sequence[str]) -> str:
     digest = hashlib.sha256(msgspec.json.encode([category.name for category in dataset.categories]))
     images, defects = dataset.images, dataset.defects
     of_image: list[list[bytes]] = [[] for _ in images.file]
-    for row, image in enumerate(defects.image.tolist()):
-        of_image[image].append(msgspec.json.encode(_defect(dataset, row)))
+    for image, defect in zip(defects.image.tolist(), _defects(dataset), strict=True):
+        of_image[image].append(msgspec.json.encode(defect))
+    size, group = images.size.tolist(), images.group.tolist()
     for row in sorted(range(len(images)), key=images.file.__getitem__):
-        head = (images.file[row], sha256[row], *images.size[row].tolist(), str(images.group[row]))
+        head = (images.file[row], sha256[row], *size[row], str(group[row]))
         digest.update(b"\nimage " + msgspec.json.encode(head))
         for content in sorted(of_image[row]):
             digest.update(b"\n" + content)
     return digest.hexdigest()
 
 
-def _defect(dataset: Dataset, row: int) -> list[Any]:
+def _defects(dataset: Dataset) -> Iterator[tuple[Any, ...]]:
     defects = dataset.defects
-    x0, y0, x1, y1 = defects.box[row].tolist()
-    return [
-        int(defects.label[row]),
-        # Width and height, not corners: that is what the file holds, so a reload hashes the same.
-        [x0, y0, x1 - x0, y1 - y0],
-        float(defects.area[row]),
-        bool(defects.crowd[row]),
-        bool(defects.ignore[row]),
-        to_coco(defects.region[row]) if defects.region is not None else None,
-    ]
+    # Width and height, not corners: that is what the file holds, so a reload hashes the same.
+    xywh = np.concatenate([defects.box[:, :2], defects.box[:, 2:] - defects.box[:, :2]], axis=1)
+    regions: Iterable[Any] = [None] * len(defects) if defects.region is None else map(to_coco, defects.region)
+    return zip(
+        defects.label.tolist(), xywh.tolist(), defects.area.tolist(), defects.crowd.tolist(), defects.ignore.tolist(),
+        regions, strict=True,
+    )  # fmt: skip

@@ -20,6 +20,8 @@ from defect_detect.data.decoders import Decoders, threads
 from defect_detect.data.decoding import Facts, Task
 from defect_detect.errors import DatasetError, Fault
 
+_TOGETHER = 64
+"""Files that a thread copies at a time."""
 Progress = Callable[[int, int], None]
 
 
@@ -50,7 +52,7 @@ class Picture:
 
 def examine(root: Path, names: Sequence[str], progress: Progress | None = None) -> list[Facts]:
     """What each file of `names` below `root` is: decoded once in a worker process, remembered after that."""
-    paths = [os.path.realpath(root / name) for name in names]
+    paths = _real(root, names)
     stamps = {path: known.stamp(path) for path in paths}
     facts = known.recall(stamps)
     unknown = [path for path in dict.fromkeys(paths) if path not in facts]
@@ -89,16 +91,21 @@ def bring(
         OSError: no space.
     """
     out.mkdir(exist_ok=True)
-    for folder in {(out / picture.file).parent for _, picture in chosen.values()}:
-        folder.mkdir(parents=True, exist_ok=True)
+    for folder in {picture.file.rpartition("/")[0] for _, picture in chosen.values()}:
+        (out / folder).mkdir(parents=True, exist_ok=True)
     plain = [name for name, (facts, _) in chosen.items() if not facts.unlike]
     sha256 = {name: chosen[name][0].sha256 for name in plain}
     wrong: dict[str, str] = {}
     with ThreadPoolExecutor(threads()) as pool:
-        copied = pool.map(lambda name: _copy(root / name, out / chosen[name][1].file), plain)
-        for done, (name, found) in enumerate(zip(plain, copied, strict=True), start=1):
-            if found:
-                wrong[name] = found
+        some = [plain[start : start + _TOGETHER] for start in range(0, len(plain), _TOGETHER)]
+        done = 0
+        for names, copied in zip(
+            some,
+            pool.map(lambda names: [_copy(root / name, out / chosen[name][1].file) for name in names], some),
+            strict=True,
+        ):
+            wrong |= {name: found for name, found in zip(names, copied, strict=True) if found}
+            done += len(names)
             if progress is not None:
                 progress(done, len(chosen))
     unlike = [name for name, (facts, _) in chosen.items() if facts.unlike]
@@ -118,6 +125,20 @@ def bring(
               for name, found in sorted(wrong.items()))
         )  # fmt: skip
     return sha256
+
+
+def _real(root: Path, names: Sequence[str]) -> list[str]:
+    """`os.path.realpath` of each file below `root`, each folder resolved once."""
+    folders: dict[str, str] = {}
+    paths: list[str] = []
+    for name in names:
+        folder, _, base = name.rpartition("/")
+        real = folders.get(folder)
+        if real is None:
+            real = folders[folder] = os.path.realpath(root / folder).rstrip("/")
+        path = f"{real}/{base}"
+        paths.append(os.path.realpath(path) if os.path.islink(path) else path)  # noqa: PTH114 - many, and Path is slow
+    return paths
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -1,0 +1,231 @@
+"""Loading and normalizing a COCO file beside `pycocotools.COCO(file)`, and YOLO labels beside ultralytics' converter.
+
+    python benchmarks/normalization.py [--images 100000] [--runs 3]
+
+Each work runs in a process of its own, in turn, on one thread; CPU seconds (user and system) and peak memory. The
+pictures are hard links to a file of one byte, and what a decoder would say of each (size, hashes) is put into the cache
+beforehand: reading headers is timed apart, on real pictures. "load and judge" goes from the file to sound columns, with
+each picture's facts in hand, as `COCO(file)` never opens one; "complete" is `normalize` with look-up, split, copies and
+files written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"
+
+import numpy as np
+
+WIDTH, HEIGHT, CLASSES, DEFECTS = 1024, 768, 6, 4
+_OUTLINE = np.array([(0, 0.5), (0.2, 0.1), (0.5, 0), (0.8, 0.15), (1, 0.5), (0.8, 0.9), (0.5, 1), (0.2, 0.85)])
+_MOST_LINKS = 30_000
+
+
+def make(folder: Path, images: int, *, polygons: bool = False, dirty: float = 0.0) -> None:
+    """`all.json` with DEFECTS annotations an image on average, 30 % of the images empty.
+
+    Of a share `dirty` of the annotations one thing is wrong: an id as text, no area, past the edge, iscrowd missing.
+    """
+    rng = np.random.default_rng(images)
+    folder.mkdir(parents=True)
+    count = images * DEFECTS
+    image = rng.choice(np.flatnonzero(rng.random(images) >= 0.3), count)
+    size = np.round(rng.uniform(4, 200, (count, 2)), 2)
+    corner = np.round(rng.uniform(0, 1, (count, 2)) * (WIDTH - 201, HEIGHT - 201), 2)
+    wrong = np.where(rng.random(count) < dirty, rng.integers(1, 5, count), 0).tolist()
+    label = rng.integers(1, CLASSES + 1, count).tolist()
+    rings = np.round(corner[:, None] + size[:, None] * _OUTLINE, 2).reshape(count, -1).tolist() if polygons else []
+    annotations = []
+    for at, ((x, y), (w, h)) in enumerate(zip(corner.tolist(), size.tolist(), strict=True)):
+        entry = {
+            "id": at + 1, "image_id": int(image[at]) + 1, "category_id": label[at], "bbox": [x, y, w, h],
+            "area": round(w * h * 0.6, 2), "iscrowd": 0, "segmentation": [rings[at]] if polygons else [],
+        }  # fmt: skip
+        if wrong[at] == 1:
+            entry["id"] = str(at + 1)
+        elif wrong[at] in (2, 4):
+            del entry["area" if wrong[at] == 2 else "iscrowd"]
+        elif wrong[at] == 3 and not polygons:
+            entry["bbox"] = [WIDTH - 50.5, y, 60.0 + w, h]
+        annotations.append(entry)
+    listed = [{"id": n + 1, "file_name": f"part_{n:06d}.png", "width": WIDTH, "height": HEIGHT} for n in range(images)]
+    categories = [{"id": n + 1, "name": f"class {n}"} for n in range(CLASSES)]
+    content = {"info": {}, "licenses": [], "images": listed, "annotations": annotations, "categories": categories}
+    (folder / "all.json").write_text(json.dumps(content))
+
+
+def link(folder: Path, images: int) -> None:
+    """The pictures, and the cache that knows them."""
+    import hashlib
+
+    from defect_detect.data import known
+    from defect_detect.data.decoding import Facts
+
+    there = folder / "images"
+    there.mkdir()
+    for at in range(images):
+        path = there / f"part_{at:06d}.png"
+        if at % _MOST_LINKS == 0:
+            path.write_bytes(b"x")
+            first = path
+        else:
+            path.hardlink_to(first)
+    stamps = {str(path.resolve()): known.stamp(str(path)) for path in there.iterdir()}
+    digest = {path: hashlib.sha256(path.encode()).hexdigest() for path in stamps}
+    size = (WIDTH, HEIGHT)
+    known.remember(
+        stamps,
+        {path: Facts(*size, stored=size, sha256=each, shown=each, sketch=each[:32]) for path, each in digest.items()},
+    )
+
+
+def work(kind: str, folder: Path) -> None:
+    """One work, in this process; prints its CPU seconds and the process's peak memory in MiB."""
+    import shutil
+    import time
+
+    file = folder / "all.json"
+    if kind == "pycocotools":
+        from pycocotools.coco import COCO
+
+        started = time.process_time()
+        COCO(str(file))
+    elif kind in ("judge", "strict", "parse"):
+        from defect_detect.data import categories, intake, remarks, source
+        from defect_detect.data.listing import Entry, Listing
+        from defect_detect.data.pictures import Picture
+        from defect_detect.data.repairs import Log
+
+        picture = Picture(file="", width=WIDTH, height=HEIGHT, stored=(WIDTH, HEIGHT))
+        started = time.process_time()
+        log = Log()
+        read = source.read("", file, log)
+        if read is None:
+            raise SystemExit("not read")
+        if kind != "parse":
+            entries = [
+                Entry(where="", source=0, split="", id=raw["id"], name=raw["file_name"], missing="",
+                      declared=(raw["width"], raw["height"]), group=None, attributes={}, source_id=raw["id"],
+                      source_split="", source_file=raw["file_name"])
+                for raw in read.data["images"]
+            ]  # fmt: skip
+            listings = [Listing(entries=entries, given=len(entries))]
+            classes = categories.collect([read], {}, log)
+            remarks.remark(read, log)
+            pictures = dict.fromkeys((entry.name for entry in entries), picture)
+            intake.take([read], listings, pictures, classes, log)
+            if kind == "strict":
+                log.check(strict=True)
+    elif kind == "complete":
+        from defect_detect.data.normalize import normalize
+
+        shutil.rmtree(folder / "out", ignore_errors=True)
+        started = time.process_time()
+        normalize(file, images=folder / "images", out=folder / "out")
+    elif kind == "convert_coco":
+        from ultralytics.data.converter import convert_coco
+
+        started = time.process_time()
+        convert_coco(str(folder / "coco"), str(folder / "theirs"), use_segments=False, cls91to80=False)
+        spent = time.process_time() - started
+        shutil.rmtree(folder / "theirs")
+        started = time.process_time() - spent
+    elif kind == "yolo_folder":
+        from defect_detect.data import coco, yolo_folder
+
+        started = time.process_time()
+        data = coco.load(folder / "coco", "train", verify=True)
+        yolo_folder.labels(data, yolo_folder.name_pictures(data), folder / "ours", segment=False)
+        spent = time.process_time() - started
+        shutil.rmtree(folder / "ours")
+        started = time.process_time() - spent
+    seconds = time.process_time() - started
+    # Not ru_maxrss, which begins at what the parent had.
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    print(json.dumps([seconds, int(peak.split()[1]) / 1024]))
+
+
+def measured(kind: str, folder: Path) -> tuple[float, float]:
+    done = subprocess.run(
+        [sys.executable, __file__, "--work", kind, "--folder", str(folder)], capture_output=True, text=True, check=True
+    )
+    seconds, peak = json.loads(done.stdout.splitlines()[-1])
+    return seconds, peak
+
+
+def compare(title: str, kinds: tuple[str, ...], folder: Path, runs: int, *, of: str) -> dict[str, float]:
+    """Median CPU seconds of each kind; prints them beside those of `of`, paired by run."""
+    found = [{kind: measured(kind, folder) for kind in kinds} for _ in range(runs)]
+    print(f"\n{title}")
+    for kind in kinds:
+        seconds = statistics.median(run[kind][0] for run in found)
+        ratio = statistics.median(run[of][0] / run[kind][0] for run in found)
+        peak = statistics.median(run[kind][1] for run in found)
+        memory = statistics.median(run[kind][1] / run[of][1] for run in found)
+        print(f"{kind:14} {seconds:7.2f} s  {ratio:5.2f} x as fast as {of}  {peak:6.0f} MiB, {memory:4.2f} of its")
+    return {kind: statistics.median(run[kind][0] for run in found) for kind in kinds}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=100_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--work")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--complete", action="store_true", help="also the whole of normalize")
+    arguments = parser.parse_args()
+    if arguments.work:
+        work(arguments.work, arguments.folder)
+        return
+    print(", ".join(f"{name} {version(name)}" for name in ("numpy", "msgspec", "pycocotools", "ultralytics")))
+    images, runs = arguments.images, arguments.runs
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        os.environ["XDG_CACHE_HOME"] = str(root / "cache")
+        make(root / "boxes", images)
+        make(root / "small", images // 10)
+        make(root / "polygons", images, polygons=True)
+        make(root / "dirty", images, dirty=0.01)
+        clean = compare("boxes only", ("pycocotools", "judge", "parse"), root / "boxes", runs, of="pycocotools")
+        print(f"rules take {clean['judge'] / clean['parse'] - 1:.2f} of the time of parsing")
+        compare("polygons", ("pycocotools", "judge"), root / "polygons", runs, of="pycocotools")
+        dirty = compare("dirty, 1 in 100", ("pycocotools", "judge"), root / "dirty", runs, of="pycocotools")
+        print(f"dirty against clean: {dirty['judge'] / clean['judge']:.2f}")
+        small = compare("a tenth of the size", ("pycocotools", "judge"), root / "small", runs, of="pycocotools")
+        print(f"exponent: {math.log10(clean['judge'] / small['judge']):.2f}")
+        if arguments.complete:
+            link(root / "boxes", images)
+            compare("complete, headers cached", ("pycocotools", "complete"), root / "boxes", 1, of="pycocotools")
+    # In memory where that is possible: on a disk, files cost what the disk is up to.
+    memory = Path("/dev/shm")  # noqa: S108 - a benchmark's own files
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+        folders(Path(name) / "yolo", min(images, 5000), runs)
+
+
+def folders(folder: Path, images: int, runs: int) -> None:
+    """Label files of boxes: ours and ultralytics'; pictures are copied by neither."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    import generated
+
+    folder.mkdir()
+    (folder / "made").mkdir()
+    generated.make(folder / "made", images)
+    (folder / "coco").mkdir()
+    text = (folder / "made" / "test.json").read_text().replace('"split": "test"', '"split": "train"', 1)
+    (folder / "coco" / "train.json").write_text(text)
+    compare(f"YOLO labels of {images:,} images", ("convert_coco", "yolo_folder"), folder, runs, of="convert_coco")
+
+
+if __name__ == "__main__":
+    main()
