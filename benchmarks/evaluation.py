@@ -34,8 +34,7 @@ from defect_detect import native
 from defect_detect.data import cache, coco
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS")
-PACKAGES = ("numpy", "msgspec", *judges.PEERS)
-SLOW_LIMIT = 5000
+PACKAGES = ("numpy", "msgspec", *judges.PACKAGES)
 OURS, COMPILED, THREE = "ours, pure Python", "ours, compiled", "ours, three detectors"
 
 
@@ -67,7 +66,7 @@ def contenders(images: int) -> dict[str, Callable[[Path], list[int]]]:
     if BUILT is not None:
         listed[COMPILED] = lambda root: with_compiled(root, "a")[0]
     for name, judge in judges.PEERS.items():
-        if images <= SLOW_LIMIT or name not in judges.SLOW:
+        if images <= judges.LARGEST.get(name, images):
             listed[name] = lambda root, judge=judge: judge(root, "a")  # type: ignore[misc]
     return listed
 

@@ -38,11 +38,13 @@ def ours(root: Path, *names: str) -> list[list[int]]:
     return curves
 
 
-def ultrafast(root: Path, name: str) -> list[int]:
+def ultrafast(root: Path, name: str, *, reduced: bool = True) -> list[int]:
     from ultrafast_pycocotools import COCO, COCOeval
 
     truth = COCO(str(root / "test.json"))
-    judged = _plain(COCOeval(truth, truth.loadRes(str(root / f"{name}.json")), "bbox"))
+    judged = COCOeval(truth, truth.loadRes(str(root / f"{name}.json")), "bbox")
+    if reduced:
+        _plain(judged)
     judged.evaluate()
     # What its `matches` is a view of.
     said, defects = judged.per_instance(iou_thr=0.5, area="all")
@@ -92,15 +94,28 @@ def pycocotools(root: Path, name: str) -> list[int]:
     return _from_images(judged.evalImgs)
 
 
+def ultrafast_as_it_comes(root: Path, name: str) -> list[int]:
+    """With its own parameters: ten IoUs, four ranges of areas."""
+    return ultrafast(root, name, reduced=False)
+
+
 PEERS: dict[str, Callable[[Path, str], list[int]]] = {
     "ultrafast-pycocotools": ultrafast,
+    "ultrafast, as it comes": ultrafast_as_it_comes,
     "hotcoco": hotcoco,
     "vernier": vernier,
     "faster-coco-eval": faster,
     "pycocotools": pycocotools,
 }
-SLOW = ("faster-coco-eval", "pycocotools")
-"""Taken to 5,000 images only."""
+PACKAGES = ("ultrafast-pycocotools", "hotcoco", "vernier", "faster-coco-eval", "pycocotools")
+LARGEST = {
+    "pycocotools": 5000,
+    "faster-coco-eval": 5000,
+    "hotcoco": 20000,
+    "vernier": 20000,
+    "ultrafast, as it comes": 20000,
+}
+"""Up to how many images a peer is taken."""
 
 
 def quietly(judge: Callable[..., Any], root: Path, *names: str) -> Any:
