@@ -71,6 +71,17 @@ def test_the_order_of_classes_does_not_matter(pictures: Path, tmp_path: Path) ->
         assert len({(each.root / f"{split}.json").read_bytes() for each in made}) == 1
 
 
+@pytest.mark.parametrize(("given", "kept"), [("major", "major"), ("\ud800", None), ("5 of 10", None), (3, None)])
+def test_a_severity_of_the_file_counts_if_it_is_one(
+    given: object, kept: str | None, pictures: Path, tmp_path: Path
+) -> None:
+    """The lone surrogate was found by fuzzing: it can't be written."""
+    content = clean()
+    content["categories"][0]["severity"] = given
+    made = run(content, pictures, tmp_path)
+    assert coco.load(made.root, "train").categories[0].severity == kept
+
+
 # Names of pictures --------------------------------------------------------------------------------
 
 
@@ -216,6 +227,19 @@ def test_copies_of_a_picture_are_named(tmp_path: Path) -> None:
     (folder / "p5.png").write_bytes((folder / "p4.png").read_bytes())
     made = run(clean(), folder, tmp_path)
     assert "picture under two names, byte for byte" in noted(made)
+
+
+def test_two_regions_of_one_box_stay_two_defects_without_their_regions(pictures: Path, tmp_path: Path) -> None:
+    """Found by fuzzing: as boxes only they are alike, and were merged when they were normalized again."""
+    content = clean()
+    other = {**content["annotations"][0], "id": 50, "segmentation": [[6, 6, 26, 6, 26, 16]]}
+    content["annotations"] += [other, {**content["annotations"][1], "id": 51, "bbox": [1, 1, 5, 5], "segmentation": []}]
+    made = run(content, pictures, tmp_path)
+    assert not made.content.regions
+    assert made.content.annotations.kept == 12
+    again = normalize(made.root, images=None, out=tmp_path / "again")
+    assert changed(again) == []
+    assert again.content.annotations.kept == 12
 
 
 # Pictures -----------------------------------------------------------------------------------------

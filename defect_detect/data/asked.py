@@ -12,10 +12,9 @@ import msgspec
 
 from defect_detect.data.categories import Classes
 from defect_detect.data.listing import Listing
+from defect_detect.data.records import SEVERITIES
 from defect_detect.data.repairs import Log
 from defect_detect.data.similar import BITS
-
-SEVERITIES = ("critical", "major", "minor")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

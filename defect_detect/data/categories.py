@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from defect_detect.data.identity import Key, key, oddity, order
+from defect_detect.data.records import SEVERITIES
 from defect_detect.data.repairs import Log
 from defect_detect.data.rows import rows_of
 from defect_detect.data.source import Source
@@ -102,7 +103,7 @@ def _entry(raw: Any, where: str, *, own: bool) -> _Entry | None:
     severity, parent = raw.get("severity"), raw.get("supercategory")
     return _Entry(
         where, id_, name, parent if isinstance(parent, str) else "", id_ if source_id is None else source_id,
-        severity if isinstance(severity, str) else None,
+        severity if severity in SEVERITIES else None,
     )  # fmt: skip
 
 

@@ -109,7 +109,10 @@ def take(
         reading = conventions.of_columns(each.name, *_boxes(own_rows, taken), log)
         if reading is not None:
             parts += _drafts(sources, own_rows, taken=taken, doubtful=doubtful, reading=reading, log=log)
-    sound = twins.without(joined(tuple(source.name for source in sources), parts), log)
+    sound = joined(tuple(source.name for source in sources), parts)
+    if not all(source.own for source in sources):
+        # What this package wrote was merged when its annotations still had all their regions.
+        sound = twins.without(sound, log)
     _note_crossing(sound, sources, log)
     _keep(taken, sound, doubtful, log)
     return taken

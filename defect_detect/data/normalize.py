@@ -17,7 +17,7 @@ import msgspec
 
 from defect_detect.data import asked, coco, formats, pictures, similar
 from defect_detect.data import source as sources_
-from defect_detect.data.asked import SEVERITIES, Options
+from defect_detect.data.asked import Options
 from defect_detect.data.assemble import assemble
 from defect_detect.data.categories import collect as collect_classes
 from defect_detect.data.decoding import Facts
@@ -28,7 +28,7 @@ from defect_detect.data.lookup import Folder, picture_folder
 from defect_detect.data.pictures import Progress
 from defect_detect.data.pixels import DECODE_POLICY
 from defect_detect.data.publish import publish
-from defect_detect.data.records import SCHEMA, DatasetFile
+from defect_detect.data.records import SCHEMA, SEVERITIES, DatasetFile
 from defect_detect.data.remarks import note_reused_ids, remark
 from defect_detect.data.repairs import Log, Repair
 from defect_detect.data.source import Source

@@ -8,6 +8,7 @@ import msgspec
 
 SCHEMA = 1
 WRITER = "defect_detect"
+SEVERITIES = ("critical", "major", "minor")
 Scalar = bool | int | float | str | None
 
 
