@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from defect_detect.data.identity import Key, key, oddity, order
 from defect_detect.data.records import SEVERITIES
 from defect_detect.data.repairs import Log
-from defect_detect.data.rows import rows_of
+from defect_detect.data.rows import distinct, rows_of
 from defect_detect.data.source import Source
 from defect_detect.tables import Category
 
@@ -116,7 +114,7 @@ def _used(sources: Sequence[Source], merged: Mapping[Key, Key]) -> set[Key]:
     named: set[Key | None] = set()
     for source in sources:
         rows = rows_of(source.data["annotations"])
-        named.update(np.unique(rows.plain.category_id).tolist())
+        named.update(distinct(rows.plain.category_id).tolist())
         named.update(key(raw.get("category_id")) for _, raw in rows.odd if isinstance(raw, dict))
     return {merged[id_] for id_ in named if id_ is not None and id_ in merged}
 

@@ -19,7 +19,7 @@ from defect_detect.data.identity import Key, key, oddity
 from defect_detect.data.listing import Entry, Listing
 from defect_detect.data.pictures import Picture
 from defect_detect.data.repairs import Log
-from defect_detect.data.rows import Rows, rows_of
+from defect_detect.data.rows import Rows, distinct, rows_of
 from defect_detect.data.sound import Sound, joined, of_drafts, place
 from defect_detect.data.source import Source
 from defect_detect.data.spans import Span, numbers
@@ -343,7 +343,7 @@ def _note_crossing(sound: Sound, sources: Sequence[Source], log: Log) -> None:
 def _keep(taken: Intake, sound: Sound, doubtful: set[int], log: Log) -> None:
     """All but the images in doubt, and those whose every defect is out: they'd pass for defect-free."""
     bad = {image for _, image in taken.out if image is not None}
-    defective = set(np.unique(sound.image).tolist())
+    defective = set(distinct(sound.image).tolist())
     emptied = bad - defective - doubtful
     for image in sorted(emptied):
         entry = taken.images[image][0]

@@ -12,7 +12,7 @@ from defect_detect.data.annotations import KNOWN
 from defect_detect.data.attributes import dropped
 from defect_detect.data.identity import Key, key
 from defect_detect.data.repairs import Log
-from defect_detect.data.rows import Rows, rows_of
+from defect_detect.data.rows import Rows, distinct, rows_of
 from defect_detect.data.source import Source
 
 _CARRIED = KNOWN | {"keypoints"}
@@ -31,7 +31,7 @@ def remark(source: Source, log: Log) -> None:
     rows = rows_of(source.data["annotations"])
     annotations = [raw for _, raw in rows.odd if isinstance(raw, dict)]
     _gaps(source.name, "images", (key(raw.get("id")) for raw in source.data["images"] if isinstance(raw, dict)), log)
-    ids = [*np.unique(rows.plain.id).tolist(), *(key(raw.get("id")) for raw in annotations)]
+    ids = [*distinct(rows.plain.id).tolist(), *(key(raw.get("id")) for raw in annotations)]
     _gaps(source.name, "annotations", ids, log)
     if annotations or len(rows.plain.number):
         _regions(source.name, rows, annotations, log)

@@ -126,6 +126,12 @@ def scan(raw: bytes, key: str) -> tuple[Rows, int, int] | None:
     return Rows(raw, place, plain), start, end
 
 
+def distinct(values: Ints) -> Ints:
+    """Each value once, ascending; faster than `np.unique` where they are nearly in order, as ids are."""
+    line = np.sort(values, kind="stable")
+    return line[np.concatenate([[True], line[1:] != line[:-1]])] if len(line) else line
+
+
 def _none() -> Columns:
     whole = np.zeros(0, np.int64)
     return Columns(
