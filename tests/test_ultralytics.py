@@ -18,8 +18,8 @@ from PIL import Image
 from defect_detect import config, geometry
 from defect_detect.backends import ultralytics as backend
 from defect_detect.backends._ultralytics import detecting, environment, network, options, pictures, training, weights
-from defect_detect.data.single_ring import outline
 from defect_detect.data import pixels
+from defect_detect.data.single_ring import outline
 from defect_detect.errors import ConfigError, DatasetError, FrameworkMissing, RunFailed, Unsupported
 from defect_detect.job import Epoch, Settings, TrainJob
 from defect_detect.tables import Category, Dataset, Defects, Images, Polygons, Predictions

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from defect_detect.data import asked, coco, formats, pictures, similar
+from defect_detect.data import asked, coco, formats, pictures, similar, tiling
 from defect_detect.data import source as sources_
 from defect_detect.data.asked import Options
 from defect_detect.data.assemble import assemble
@@ -149,6 +149,8 @@ def normalize(
 
 def _read(source: Path, form: str, images: Path | None, log: Log) -> tuple[list[Source], Path]:
     """The files of the input as COCO, and the folder of the pictures."""
+    if source.is_dir():
+        tiling.refuse_tiles(source)
     importer = formats.recognise(source, form)
     if importer is not None:
         sources, beside = formats.read(importer, source)

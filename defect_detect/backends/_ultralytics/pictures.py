@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from defect_detect.data.single_ring import outline
 from defect_detect.data import pixels
+from defect_detect.data.single_ring import outline
 from defect_detect.errors import DatasetError, Fault
 from defect_detect.tables import Dataset
 
