@@ -106,17 +106,23 @@ def tests_table(data: dict[str, Rows]) -> Iterable[str]:
 
 
 def power_table(data: dict[str, Rows]) -> Iterable[str]:
-    """Percent of datasets in which a true difference is shown, and what was said to be detectable."""
-    yield "| units | " + " | ".join(f"+{100 * step:g} points" for step in STEPS) + " | said: 80 % at | seen: 80 % at |"
-    yield "| --- |" + " ---: |" * (len(STEPS) + 2)
+    """Percent of datasets in which a true difference is shown, and what was said to be detectable there."""
+    steps = " | ".join(f"+{100 * step:g} points" for step in STEPS)
+    yield f"| units | datasets each | {steps} | 80 % at | said there | power at that |"
+    yield "| --- |" + " ---: |" * (len(STEPS) + 4)
     for units in sorted({scenario.test for scenario in POWER}):
         rows = [data[scenario.name] for scenario in POWER if scenario.test == units]
         if all(rows):
             power = [float(np.mean([row["shown"] and row["value"] < 0 for row in part])) for part in rows]
-            said = 100 * float(np.median([row["smallest_detectable"] for part in rows for row in part]))
-            seen = 100 * float(np.interp(0.8, power, STEPS)) if power[-1] > 0.8 else float("nan")
+            seen = float(np.interp(0.8, power, STEPS)) if power[-1] > 0.8 else float("nan")
+            medians = [float(np.median([row["smallest_detectable"] for row in part])) for part in rows]
+            said = float(np.interp(seen, STEPS, medians))
+            at_said = 100 * float(np.interp(said, STEPS, power))
             cells = " | ".join(f"{100 * one:.0f}" for one in power)
-            yield f"| {units} | {cells} | {said:.1f} points | {seen:.1f} points |"
+            yield (
+                f"| {units} | {len(rows[0])} | {cells} | {100 * seen:.1f} points | {100 * said:.1f} points | "
+                f"{at_said:.0f} |"
+            )
 
 
 def methods_table(data: dict[str, Rows]) -> Iterable[str]:
