@@ -78,7 +78,7 @@ def _check_leaks(taken: Intake, split: Mapping[int, str], log: Log) -> None:
 
 _TRAITS: Mapping[str, Callable[[Intake, int], str]] = {
     "picture": lambda taken, image: taken.images[image][0].name,
-    "content": lambda taken, image: taken.images[image][1].shown,
+    "content": lambda taken, image: taken.images[image][1].shown or taken.images[image][1].file,
     "group": unit_of,
     "look": lambda taken, image: taken.images[image][1].file if taken.alike is None else taken.alike[image],
 }
