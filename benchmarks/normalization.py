@@ -90,6 +90,38 @@ def link(folder: Path, images: int) -> None:
     )
 
 
+def _judged(kind: str, file: Path) -> float:
+    """Read, and judge unless `kind` is `parse`; the time when it began."""
+    import time
+
+    from defect_detect.data import categories, intake, remarks, source
+    from defect_detect.data.listing import Entry, Listing
+    from defect_detect.data.pictures import Picture
+    from defect_detect.data.repairs import Log
+
+    picture = Picture(file="", width=WIDTH, height=HEIGHT, stored=(WIDTH, HEIGHT))
+    started = time.process_time()
+    log = Log()
+    read = source.read("", file, log)
+    if read is None:
+        raise SystemExit("not read")
+    if kind != "parse":
+        entries = [
+            Entry(where="", source=0, split="", id=raw["id"], name=raw["file_name"], missing="",
+                  declared=(raw["width"], raw["height"]), group=None, attributes={}, source_id=raw["id"],
+                  source_split="", source_file=raw["file_name"])
+            for raw in read.data["images"]
+        ]  # fmt: skip
+        listings = [Listing(entries=entries, given=len(entries))]
+        classes = categories.collect([read], {}, log)
+        remarks.remark(read, log)
+        pictures = dict.fromkeys((entry.name for entry in entries), picture)
+        intake.take([read], listings, pictures, classes, log)
+        if kind == "strict":
+            log.check(strict=True)
+    return started
+
+
 def work(kind: str, folder: Path) -> None:
     """One work, in this process; prints its CPU seconds and the process's peak memory in MiB."""
     import shutil
@@ -102,31 +134,7 @@ def work(kind: str, folder: Path) -> None:
         started = time.process_time()
         COCO(str(file))
     elif kind in ("judge", "strict", "parse"):
-        from defect_detect.data import categories, intake, remarks, source
-        from defect_detect.data.listing import Entry, Listing
-        from defect_detect.data.pictures import Picture
-        from defect_detect.data.repairs import Log
-
-        picture = Picture(file="", width=WIDTH, height=HEIGHT, stored=(WIDTH, HEIGHT))
-        started = time.process_time()
-        log = Log()
-        read = source.read("", file, log)
-        if read is None:
-            raise SystemExit("not read")
-        if kind != "parse":
-            entries = [
-                Entry(where="", source=0, split="", id=raw["id"], name=raw["file_name"], missing="",
-                      declared=(raw["width"], raw["height"]), group=None, attributes={}, source_id=raw["id"],
-                      source_split="", source_file=raw["file_name"])
-                for raw in read.data["images"]
-            ]  # fmt: skip
-            listings = [Listing(entries=entries, given=len(entries))]
-            classes = categories.collect([read], {}, log)
-            remarks.remark(read, log)
-            pictures = dict.fromkeys((entry.name for entry in entries), picture)
-            intake.take([read], listings, pictures, classes, log)
-            if kind == "strict":
-                log.check(strict=True)
+        started = _judged(kind, file)
     elif kind == "complete":
         from defect_detect.data.normalize import normalize
 
