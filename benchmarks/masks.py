@@ -21,13 +21,13 @@ import timing
 
 timing.one_thread()
 
-import numpy as np  # noqa: E402 - after the number of threads is set
+import numpy as np
 
-from defect_detect import geometry, masks, native  # noqa: E402
-from defect_detect.data import coco, predictions  # noqa: E402
-from defect_detect.evaluation import average_precision, matching  # noqa: E402
-from defect_detect.evaluation.judged import Rule  # noqa: E402
-from defect_detect.tables import Category, Dataset, Defects, Images, Polygons, Predictions  # noqa: E402
+from defect_detect import geometry, masks, native
+from defect_detect.data import coco, predictions
+from defect_detect.evaluation import average_precision, matching
+from defect_detect.evaluation.judged import Rule
+from defect_detect.tables import Category, Dataset, Defects, Images, Polygons, Predictions
 
 CLASSES = 6
 DEFECTS = 4
