@@ -441,8 +441,8 @@ def test_tiles_are_a_dataset_like_any_other(large, tmp_path) -> None:
         else:
             assert told.splits[split].left_out == 0
         assert tiles.fingerprint == coco.describe(root).splits[split].fingerprint
-    again = normalize(root, images=None, out=tmp_path / "again")
-    assert not again.repairs
+    with pytest.raises(DatasetError, match="whole pictures"):
+        normalize(root, images=None, out=tmp_path / "again")
 
 
 def test_tiles_are_made_once_and_by_their_content(large, tmp_path) -> None:

@@ -60,6 +60,10 @@ def normalized(root: Path, files, *, image=(), label=(), box=(), region=None, cr
 
 def read_by_ultralytics(folder: Path) -> dict[str, tuple[np.ndarray, list[np.ndarray]]]:
     """Each picture's labels (N, 5) class, centre, size and its rings as shares, by its name below images/train/."""
+    from defect_detect.backends._ultralytics import environment
+
+    # Imported in this way it leaves Pillow's `open` alone, for the tests that follow in this process.
+    environment.start(1)
     from ultralytics.data.utils import img2label_paths, verify_image_label
 
     pictures = sorted(str(path) for path in (folder / "images" / "train").rglob("*.*") if path.is_file())
