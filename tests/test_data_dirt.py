@@ -232,14 +232,23 @@ def test_copies_of_a_picture_are_named(tmp_path: Path) -> None:
 def test_two_regions_of_one_box_stay_two_defects_without_their_regions(pictures: Path, tmp_path: Path) -> None:
     """Found by fuzzing: as boxes only they are alike, and were merged when they were normalized again."""
     content = clean()
-    other = {**content["annotations"][0], "id": 50, "segmentation": [[6, 6, 26, 6, 26, 16]]}
-    content["annotations"] += [other, {**content["annotations"][1], "id": 51, "bbox": [1, 1, 5, 5], "segmentation": []}]
+    first = content["annotations"][0]
+    # One whose region sorts before the first's, and a dozen that had no id and are called #1, #2, ...
+    content["annotations"] += [
+        {**first, "id": 50, "segmentation": [[10, 6, 26, 6, 26, 16, 6, 16]]},
+        *({**first, "id": None, "segmentation": [[6, 6, 26, 6, 26, 16, 6, 15.9 - n / 9]]} for n in range(12)),
+        {**content["annotations"][1], "id": 51, "bbox": [1, 1, 5, 5], "segmentation": []},
+    ]
     made = run(content, pictures, tmp_path)
     assert not made.content.regions
-    assert made.content.annotations.kept == 12
+    assert made.content.annotations.kept == len(content["annotations"])
     again = normalize(made.root, images=None, out=tmp_path / "again")
     assert changed(again) == []
-    assert again.content.annotations.kept == 12
+    for split in coco.splits(made.root):
+        first, second = (
+            json.loads((root / f"{split}.json").read_bytes())["annotations"] for root in (made.root, again.root)
+        )
+        assert first == second
 
 
 # Pictures -----------------------------------------------------------------------------------------

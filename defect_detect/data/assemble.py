@@ -155,7 +155,7 @@ def _datasets(
         )
         place_ = np.full(len(taken.images), -1)
         place_[chosen] = np.arange(len(chosen))
-        rows = taken.sound.take(_ordered(taken.sound, place_))
+        rows = taken.sound.take(_ordered(taken.sound, place_, regions=regions))
         data = Dataset(
             root=Path(), split=name, categories=classes.listed, images=_images(taken, chosen, next_image),
             defects=_defects(rows, place_[rows.image], next_defect, limit, regions=regions), scale=options.scale,
@@ -219,8 +219,11 @@ def _regions(sound: Sound, log: Log) -> bool:
     return have > 0 and not lacks
 
 
-def _ordered(sound: Sound, place: Ints) -> Ints:
-    """The rows on images that have a place, by it, then by content: whatever order the input lists them in."""
+def _ordered(sound: Sound, place: Ints, *, regions: bool) -> Ints:
+    """The rows on images that have a place, by it, then by content: whatever order the input lists them in.
+
+    By `regions` only if they are written: what is read again must come out in the same order.
+    """
     rows = np.flatnonzero(place[sound.image] >= 0)
     keys = tuple(
         key[rows]
@@ -236,10 +239,14 @@ def _ordered(sound: Sound, place: Ints) -> Ints:
         at = at_first
         while at < len(same) and same[at]:
             at += 1
-        rows[at_first : at + 1] = sorted(rows[at_first : at + 1].tolist(), key=lambda row: _last_word(sound, row))
+        rows[at_first : at + 1] = sorted(
+            rows[at_first : at + 1].tolist(), key=lambda row: _last_word(sound, row, regions=regions)
+        )
     return rows
 
 
-def _last_word(sound: Sound, row: int) -> tuple[object, ...]:
-    region = sound.region[row]
-    return b"" if region is None else msgspec.json.encode(to_coco(region)), order(sound.source_id[row] or "")
+def _last_word(sound: Sound, row: int, *, regions: bool) -> tuple[object, ...]:
+    region = sound.region[row] if regions else None
+    shape = b"" if region is None else msgspec.json.encode(to_coco(region))
+    attributes = msgspec.json.encode(sound.attributes[row], order="deterministic")
+    return shape, order(sound.source_id[row] or ""), attributes

@@ -7,6 +7,7 @@ from typing import Any
 
 Key = int | str
 _LARGEST = 2**63
+_LONGEST = 20
 _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
@@ -41,5 +42,8 @@ def oddity(value: Any) -> str:
 
 
 def order(value: Key) -> tuple[bool, int, str]:
-    """A sort key: numbers by size, then text."""
-    return (isinstance(value, str), value if isinstance(value, int) else 0, str(value))
+    """A sort key: numbers by size, then text; what we called `#9` before `#10`."""
+    if isinstance(value, int):
+        return (False, value, "")
+    counted = value[1:] if value.startswith("#") and value[1:].isdecimal() and len(value) < _LONGEST else "0"
+    return (True, int(counted), value)
