@@ -1,9 +1,13 @@
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from defect_detect.errors import FrameworkMissing
 
 # Before anything imports numpy or torch: test processes run side by side, each on one thread.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -21,6 +25,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long tests first, so that the workers end together."""
     slow = ("framework", "fiftyone", "browser")
     items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in slow))
+
+
+@pytest.fixture(autouse=True)
+def pillow_opens_pictures() -> Iterator[None]:
+    """Fails the test that leaves ultralytics in `PIL.Image.open`, rather than others after it."""
+    yield
+    assert Image.open.__module__ == "PIL.Image", "import ultralytics through the fixture of this name"
+
+
+@pytest.fixture(scope="session")
+def ultralytics() -> None:
+    """Imports ultralytics as the adapter does; else it would stay in `PIL.Image.open` for the tests that follow."""
+    from defect_detect.backends._ultralytics import environment
+
+    try:
+        environment.start(1)
+    except FrameworkMissing as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")

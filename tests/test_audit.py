@@ -105,7 +105,7 @@ def test_options_that_change_the_finest_map_change_the_stride():
 
 @pytest.mark.framework
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_the_table_of_detectors_is_true_of_the_networks(path):
+def test_the_table_of_detectors_is_true_of_the_networks(path, request):
     torch = pytest.importorskip("torch")
     made = config.read(path, ["weights=none", "image_size=320"])
     known = audit_inputs.of(
@@ -116,10 +116,9 @@ def test_the_table_of_detectors_is_true_of_the_networks(path):
     )  # fmt: skip
 
     if made.framework == "ultralytics":
-        pytest.importorskip("ultralytics")
-        from defect_detect.backends._ultralytics import detecting, environment, network
+        request.getfixturevalue("ultralytics")
+        from defect_detect.backends._ultralytics import detecting, network
 
-        environment.start(1)
         assert float(network.build(made.model, "detect", ["a"]).stride.min()) == known.stride
         assert detecting.padded(1, 1, 321)[0] == audit_inputs.of(replace(YOLO, image_size=321)).side
     elif made.framework == "torchvision":
@@ -187,10 +186,12 @@ def test_boxes_too_small_for_ultralytics_are_counted_at_its_image_size_and_by_it
 
 
 @pytest.mark.framework
+@pytest.mark.usefixtures("ultralytics")
 @settings(deadline=None)
 @given(width=st.integers(1, 1200), height=st.integers(1, 1200))
 def test_ultralytics_itself_drops_the_boxes_that_the_audit_counts(width, height):
-    augment = pytest.importorskip("ultralytics.data.augment")
+    from ultralytics.data import augment
+
     side = np.array([[0, 0, width / 4, height / 4]])
     size = np.full((1, 2), 320)
     train = scenes.dataset(image=[0], label=[0], box=side, images=1, split="train", side=320)

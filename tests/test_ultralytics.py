@@ -26,6 +26,7 @@ from defect_detect.tables import Category, Dataset, Defects, Images, Polygons, P
 
 pytestmark = [
     pytest.mark.framework,
+    pytest.mark.usefixtures("ultralytics"),
     # torch's deterministic mode warns of operations that have no such version
     pytest.mark.filterwarnings("ignore::UserWarning:torch.*", "ignore::DeprecationWarning", "ignore::FutureWarning"),
 ]

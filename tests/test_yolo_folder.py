@@ -60,10 +60,6 @@ def normalized(root: Path, files, *, image=(), label=(), box=(), region=None, cr
 
 def read_by_ultralytics(folder: Path) -> dict[str, tuple[np.ndarray, list[np.ndarray]]]:
     """Each picture's labels (N, 5) class, centre, size and its rings as shares, by its name below images/train/."""
-    from defect_detect.backends._ultralytics import environment
-
-    # Imported in this way it leaves Pillow's `open` alone, for the tests that follow in this process.
-    environment.start(1)
     from ultralytics.data.utils import img2label_paths, verify_image_label
 
     pictures = sorted(str(path) for path in (folder / "images" / "train").rglob("*.*") if path.is_file())
@@ -90,6 +86,7 @@ def read_by_us(folder: Path) -> dict[str, list[dict]]:
 # ---- where convert_coco is wrong -----------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("ultralytics")
 def test_pictures_of_one_stem_keep_their_own_labels(tmp_path):
     normalized(
         tmp_path / "d", ("a.jpg", "a.png", "b/A.png", "b/a.jpg"), image=(0, 1, 2), label=(0, 1, 0),
@@ -103,6 +100,7 @@ def test_pictures_of_one_stem_keep_their_own_labels(tmp_path):
     assert made.renamed == 2
 
 
+@pytest.mark.usefixtures("ultralytics")
 def test_folders_called_images_and_odd_suffixes_find_their_labels(tmp_path):
     files = ("images/a.png", "x/images/images/b.png", "c.v1/d", "e.jfif", "f.JPG")
     normalized(tmp_path / "d", files, image=range(5), label=[0] * 5, box=[(0, 0, 9, 9 + at) for at in range(5)])
@@ -201,6 +199,7 @@ def nearest(boxes: list, ours: list) -> float:
     return worst
 
 
+@pytest.mark.usefixtures("ultralytics")
 @settings(max_examples=30, deadline=None)
 @given(rows=box_rows())
 def test_boxes_come_back_within_a_hundredth_of_a_px(tmp_path_factory, rows):
@@ -248,6 +247,7 @@ def drawn(ring) -> np.ndarray:
     return geometry.to_mask(Polygons(rings=(np.asarray(ring, float).reshape(-1, 2),)), WIDTH, HEIGHT)
 
 
+@pytest.mark.usefixtures("ultralytics")
 @settings(max_examples=40, deadline=None)
 @given(mask=masks())
 def test_masks_with_parts_and_holes_come_back(tmp_path_factory, mask):
