@@ -1,0 +1,261 @@
+"""A comparison held in memory, and its figures at any threshold and by any matching rule.
+
+What the panel asks while somebody drags a threshold. Nothing here knows FiftyOne: all comes from the comparison's
+folder, and every figure is made by what made `comparison.json`, from the same resamples. So at the stored
+thresholds they are equal to it, intervals included.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from defect_detect import folder as comparisons
+from defect_detect.errors import ConfigError, Fault, Unreachable
+from defect_detect.evaluation import per_class
+from defect_detect.evaluation.adjudicate import reviewed
+from defect_detect.evaluation.compare import drawn
+from defect_detect.evaluation.comparison import Comparison
+from defect_detect.evaluation.entrant import Draws, Entrant
+from defect_detect.evaluation.judged import Contender, Judged, Rule
+from defect_detect.evaluation.matching import evaluate
+from defect_detect.evaluation.missed import Scored, opportunities, scored, tally
+from defect_detect.evaluation.operating import parse_policy, threshold_of
+from defect_detect.evaluation.reasons import judge
+from defect_detect.evaluation.resampling import over_seeds, ratio, weighted
+from defect_detect.evaluation.spread import own_chance
+from defect_detect.tables import Dataset, Floats
+
+Thresholds = Mapping[str, tuple[Floats, ...]]
+"""Detector -> for each of its seeds (K,) by label, inf: the class is silent. No vector at all: nothing is measured."""
+
+KEPT = 4
+"""So many comparisons, or rules of one, are kept in memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """A comparison whose predictions are matched by `rule`.
+
+    draws       the comparison's own resamples of the units of test
+    tables      detector -> its seeds on test, laid out for counting
+    validation  the same on val; detectors without predictions on it have none
+    """
+
+    folder: Path
+    comparison: Comparison
+    contenders: tuple[Contender, ...]
+    rule: Rule
+    draws: Draws
+    tables: Mapping[str, tuple[Scored, ...]]
+    validation: Mapping[str, tuple[Scored, ...]]
+
+    @property
+    def truth(self) -> Dataset:
+        """The test split, as reviewed."""
+        return self.contenders[0].runs[0].test.truth
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The detectors', in the comparison's order."""
+        return tuple(one.name for one in self.contenders)
+
+
+def load(folder: Path) -> Columns:
+    """The comparison in `folder`; kept in memory until its files change.
+
+    Raises:
+        InputError: the folder holds no finished comparison.
+    """
+    folder = folder.resolve()
+    seen = tuple(_stamp(folder / name) for name in ("request.json", "comparison.json", "review.jsonl"))
+    with _LOCK:
+        found = _kept.get(key := (folder, seen, None))
+        return found if found is not None else _keep(key, _read(folder))
+
+
+def under(columns: Columns, rule: Rule) -> Columns:
+    """The same comparison, matched anew by another rule; always by class, which every figure without 'any' means.
+
+    Raises:
+        ConfigError: the rule can't be followed.
+        PredictionsError: masks are to be matched and one side has none.
+    """
+    if rule == columns.rule:
+        return columns
+    with _LOCK:
+        found = _kept.get(key := (columns.folder, id(columns.comparison), rule))
+        return found if found is not None else _keep(key, _matched(columns, rule))
+
+
+def as_stored(columns: Columns) -> Thresholds:
+    """The operating points of `comparison.json`."""
+    kind = comparisons.read(columns.folder)[0].operating.kind
+    measured = {
+        one.name
+        for one in columns.comparison.detectors
+        if one.operating_point.status != "not_measurable"
+        and (one.operating_point.status != "unreachable" or kind in ("fppi", "overkill"))
+    }
+    return {
+        one.contender.name: tuple(one.threshold) if one.contender.name in measured else ()
+        for one in comparisons.standings(columns.contenders, columns.comparison)
+    }
+
+
+def at_score(columns: Columns, score: float | Mapping[str, float]) -> Thresholds:
+    """One score for all classes and seeds: of all detectors, or of each."""
+    labels = len(columns.truth.categories)
+    return {
+        one.name: (np.full(labels, score[one.name] if isinstance(score, Mapping) else score),) * len(one.runs)
+        for one in columns.contenders
+    }
+
+
+def by_policy(
+    columns: Columns,
+    text: str,
+    costs: Mapping[str, float] | None = None,
+    prevalence: float | None = None,
+    *,
+    per_class_too: bool = False,
+) -> tuple[Thresholds, dict[str, str]]:
+    """What the policy chooses on val, and for detectors that it can't be chosen for: why.
+
+    A budget that can't be kept silences the detector; other policies leave nothing to measure.
+
+    Raises:
+        ConfigError: `text` says no policy, or a detector has no predictions on val to choose by.
+    """
+    policy = parse_policy(text, costs, prevalence, per_class=per_class_too)
+    labels = len(columns.truth.categories)
+    if policy.kind == "score":
+        return at_score(columns, policy.value), {}
+    faults = [
+        Fault(where=one.name, expected=f"predictions on val, on which {policy.text} chooses", found="none")
+        for one in columns.contenders
+        if len(columns.validation[one.name]) < len(one.runs)
+    ]
+    if faults:
+        raise ConfigError(*faults)
+    chosen: dict[str, tuple[Floats, ...]] = {}
+    why: dict[str, str] = {}
+    choose = per_class.thresholds_of if policy.per_class else threshold_of
+    for name, tables in columns.validation.items():
+        vectors: list[Floats] = []
+        for table in tables:
+            try:
+                vectors.append(np.broadcast_to(choose(policy, table), labels))
+            except Unreachable as error:
+                why[name] = str(error)
+                if policy.kind in ("fppi", "overkill"):
+                    vectors.append(np.full(labels, np.inf))
+        chosen[name] = tuple(vectors) if len(vectors) == len(tables) else ()
+    return chosen, why
+
+
+def at(columns: Columns, thresholds: Thresholds) -> tuple[Entrant, ...]:
+    """Each detector that `thresholds` names, in the comparison's order.
+
+    `figures.figures`, `sliced.sliced` (with `columns.draws`) and `agreement` (of their `judged`) say the rest. Only
+    intervals at this threshold can be had: the others need the policy to choose anew in every resample.
+    """
+    return tuple(_at(columns, one, thresholds[one.name]) for one in columns.contenders if one.name in thresholds)
+
+
+def _at(columns: Columns, contender: Contender, vectors: Sequence[Floats]) -> Entrant:
+    tables, labels = columns.tables[contender.name], len(columns.truth.categories)
+    measured, vectors = len(vectors) > 0, vectors or [np.full(labels, np.inf)] * len(tables)
+    of = opportunities(tables[0])
+    count = np.stack([tally(table, vector) for table, vector in zip(tables, vectors, strict=True)])
+    *sums, below = np.split(weighted(columns.draws.test, np.concatenate([*count, of], axis=1)), len(count) + 1, axis=1)
+    frozen = ratio(np.stack(sums), below)
+    chance = own_chance(frozen)
+    return Entrant(
+        contender=contender,
+        status="fixed" if measured else "not_measurable",
+        measured=measured,
+        threshold=tuple(float(vector.min(initial=np.inf)) for vector in vectors),
+        by_label=tuple(vectors),
+        why=(),
+        test=tables,
+        validation=columns.validation[contender.name],
+        count=count,
+        of=of,
+        frozen=over_seeds(frozen, columns.draws.of_seeds(contender.name)),
+        anew=None,
+        shift=None,
+        own_chance=np.stack([chance, chance]),
+        judged=tuple(_judged(contender, vectors)),
+    )
+
+
+def _judged(contender: Contender, vectors: Sequence[Floats]) -> list[Judged]:
+    return [
+        judge(contender.name, run.seed, run.test, vector)
+        for run, vector in zip(contender.runs, vectors, strict=True)
+    ]  # fmt: skip
+
+
+_LOCK = threading.RLock()
+_kept: dict[object, Columns] = {}
+
+
+def _keep(key: object, columns: Columns) -> Columns:
+    _kept[key] = columns
+    while len(_kept) > KEPT:
+        del _kept[next(iter(_kept))]
+    return columns
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _read(folder: Path) -> Columns:
+    request, comparison = comparisons.read(folder)
+    contenders = comparisons.contenders(folder, request)
+    decided = comparisons.review(folder, request)
+    if decided is not None:
+        contenders = tuple(reviewed(contenders, decided))
+    draws = replace(drawn(contenders, comparison.protocol.seed, comparison.protocol.resamples), validation=None)
+    return _laid_out(folder, comparison, contenders, request.rule, draws)
+
+
+def _matched(columns: Columns, rule: Rule) -> Columns:
+    contenders = tuple(
+        replace(one, runs=tuple(
+            replace(
+                run, test=evaluate(run.test.truth, run.test.predictions, rule),
+                validation=run.validation and evaluate(run.validation.truth, run.validation.predictions, rule),
+            )
+            for run in one.runs
+        ))
+        for one in columns.contenders
+    )  # fmt: skip
+    return _laid_out(columns.folder, columns.comparison, contenders, rule, columns.draws)
+
+
+def _laid_out(
+    folder: Path, comparison: Comparison, contenders: tuple[Contender, ...], rule: Rule, draws: Draws
+) -> Columns:
+    return Columns(
+        folder=folder,
+        comparison=comparison,
+        contenders=contenders,
+        rule=rule,
+        draws=draws,
+        tables={one.name: tuple(scored(run.test) for run in one.runs) for one in contenders},
+        validation={
+            one.name: tuple(scored(run.validation) for run in one.runs if run.validation is not None)
+            for one in contenders
+        },
+    )
