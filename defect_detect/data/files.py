@@ -6,7 +6,9 @@ import contextlib
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 _BLOCK = 1 << 20
 
@@ -14,17 +16,27 @@ _BLOCK = 1 << 20
 def atomic_write(path: Path, content: bytes | str) -> None:
     """Put `content` (text as UTF-8) at `path`: whoever looks sees the old file or the new one, whole.
 
+    Raises:
+        OSError: no space, no permission, no such folder; the old file is then still there.
+    """
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the place of `path` at the end of the block; if that raises, `path` stays.
+
     Written beside it under a temporary name, fsynced, renamed. Of 60 processes killed while writing
     in place, 8 left a corrupt file; this way none did.
 
     Raises:
-        OSError: no space, no permission, no such folder; the old file is then still there.
+        OSError: no space, no permission, no such folder.
     """
-    data = content.encode() if isinstance(content, str) else content
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             # mkstemp makes files private; a result is as readable as any other file of the user.
             os.fchmod(file.fileno(), 0o666 & ~umask())
