@@ -14,7 +14,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 import yaml
@@ -27,6 +27,7 @@ _SETTINGS: dict[str, msgspec.structs.FieldInfo] = {field.name: field for field i
 _KEYS = ("framework", "model", "options", *_SETTINGS)
 _POSITIVE = ("epochs", "image_size", "batch", "patience", "max_detections")
 _NOT_NEGATIVE = ("workers", "threads")
+_SHA256 = re.compile(r"([0-9a-f]{64})?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -143,6 +144,8 @@ def _out_of_range(values: Mapping[str, Any], path: Path) -> list[Fault]:
             expected = "more than 0"
         elif name == "device" and not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
             expected = "auto | cpu | cuda | cuda:N"
+        elif name == "trust_checkpoint" and not _SHA256.fullmatch(value):
+            expected = "the SHA-256 of a file, 64 hexadecimal digits in lower case"
         if expected:
             faults.append(Fault(where=f"{path}: {name}", expected=expected, found=repr(value)))
     return faults
@@ -150,6 +153,8 @@ def _out_of_range(values: Mapping[str, Any], path: Path) -> list[Fault]:
 
 def _words(kind: Any) -> str:
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    if choices := get_args(kind) if get_origin(kind) is Literal else ():
+        return " | ".join(choices)
     return words.get(kind, "a number or null")
 
 

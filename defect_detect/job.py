@@ -5,6 +5,7 @@ A run folder holds exactly one job and, once it is done, one result:
     RUN/job.json      TrainJob | PredictJob
     RUN/result.json   Trained | Predicted | Failed        exists only complete
     RUN/log.txt       whatever the framework printed
+    RUN/resume/       where an unfinished training goes on (`resuming`)
 
 A `TrainJob` leaves `checkpoint.*` and `metrics.csv`; a `PredictJob` leaves `predictions.json`
 (COCO results) and `manifest.json` (how they were made). Between the two, progress crosses as JSON
@@ -14,7 +15,8 @@ lines on the worker's standard output: `Progress`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 
@@ -49,6 +51,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     score_floor: float = SCORE_FLOOR
     max_detections: int = MAX_DETECTIONS
     """Predictions kept in one image, over all classes, by descending score."""
+    on_out_of_memory: Literal["fail", "halve"] = "fail"
+    """`halve`: when memory runs out in training, go on with half as many images at once, and as many steps
+    between two of the optimizer as keep the batch what it was; `Halved` records it."""
+    trust_checkpoint: str = ""
+    """SHA-256 of a file of `weights` that may run code when it is loaded. Files of tensors need no trust."""
 
 
 class Tiling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,6 +113,17 @@ class PredictJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     batch: int = 8
 
 
+class Halved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Memory ran out, and training went on with fewer images at once."""
+
+    epoch: int
+    """From 1."""
+    step: int
+    """Of the epoch, from 1: the batch that did not fit."""
+    batch: int
+    """Images at once from then on."""
+
+
 class TrainOutcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a backend says about a training that ended well."""
 
@@ -121,6 +139,7 @@ class TrainOutcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What the mask branch learned from: `none` | `regions` | `boxes` (box-shaped masks)."""
     deterministic: bool = False
     """The same seed on the same machine gives the same predictions (on a CPU)."""
+    halved: list[Halved] = []
 
 
 class PredictOutcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -145,6 +164,31 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     """Patience has run out: end the training now."""
 
 
+class Judged(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An epoch as the worker judged it."""
+
+    epoch: int
+    """From 1."""
+    loss: float
+    score: float
+    """Mean FROC recall on validation, in [0, 1]."""
+    fn_rate: float
+    """Validation FN rate at the default budget."""
+    seconds: float
+    """Since the training began, without the time that it lay still."""
+
+
+class Resumed(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a training that was killed goes on."""
+
+    epoch: int
+    """The last one that is done and judged."""
+    stop: bool
+    """No other was to follow: only the outcome is left to be told."""
+    state: Path
+    """What the backend wrote after that epoch; its hash has been checked."""
+
+
 class History(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How validation went: by it the checkpoint was chosen."""
 
@@ -166,6 +210,8 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """By split."""
     versions: dict[str, str]
     """Python, the framework and what it stands on."""
+    resumed: list[int] = []
+    """Epochs after which the training was taken up again, in the order of the kills."""
     seconds: float
     peak_memory_bytes: int
 
@@ -221,6 +267,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     defect_free_seen: int
     stopped_early: bool
     under_trained: bool
+    resumed: list[int] = []
+    """See `Trained.resumed`."""
+    halved: list[Halved] = []
     predictions_sha256: str
 
 
@@ -228,7 +277,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """One line of live progress."""
 
     stage: str
-    """`start` | `train` | `validate` | `predict`"""
+    """`start` | `resume` | `train` | `validate` | `predict`"""
     done: int = 0
     of: int = 0
     epoch: int = 0
@@ -238,6 +287,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Validation FROC recall after this epoch."""
     fn_rate: float | None = None
     """Validation FN rate at the default budget after this epoch."""
+    note: str = ""
+    """What people should know now: where a training goes on, or why it can't."""
 
 
 Job = TrainJob | PredictJob

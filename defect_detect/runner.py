@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from defect_detect import job
+from defect_detect import job, resuming
 from defect_detect.data.files import atomic_write, sha256_file
 from defect_detect.errors import ConfigError, FrameworkMissing, RunFailed, Unsupported, WorkerDied
 
@@ -125,6 +125,7 @@ def execute(
         KeyboardInterrupt: passed on, after the worker has ended.
     """
     if (done := finished(run, wanted)) is not None:
+        resuming.clear(run)  # it was killed between its result and this
         return done
     _make_room(run, wanted)
     atomic_write(run / "job.json", job.encode(wanted))
@@ -142,14 +143,21 @@ def execute(
 
 
 def _make_room(run: Path, wanted: job.Job) -> None:
-    """Clear what an unfinished or failed try of the same job left; set anything else aside."""
+    """Clear what an unfinished or failed try of the same job left; set anything else aside.
+
+    What that try goes on from stays, and its log.
+    """
     run.mkdir(parents=True, exist_ok=True)
     if _holds_work(run, wanted):
         aside = next(p for n in range(1, 10_000) if not (p := run.with_name(f"{run.name}.replaced-{n}")).exists())
         run.rename(aside)
+    elif (run / resuming.FOLDER).exists():
+        for path in run.iterdir():
+            if path.name not in ("job.json", "log.txt") and not path.name.startswith(resuming.FOLDER):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
     else:
         shutil.rmtree(run)
-    run.mkdir(parents=True)
+    run.mkdir(parents=True, exist_ok=True)
 
 
 def _holds_work(run: Path, wanted: job.Job) -> bool:

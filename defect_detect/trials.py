@@ -12,7 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from defect_detect import folder, job, runner
+from defect_detect import folder, job, resuming, runner
 from defect_detect.config import DetectorConfig
 from defect_detect.data import coco, tiling
 from defect_detect.errors import ConfigError, DefectDetectError, Fault, InputError, RunFailed
@@ -74,6 +74,7 @@ def train(
         seed=seed, settings=made.settings, options=made.options, tiling=cut,
     )  # fmt: skip
     if (done := runner.finished(home, wanted)) is not None:
+        resuming.clear(home)  # a kill between its result and this leaves what it would have gone on from
         console.print(f"{home.name}: trained before, kept", markup=False, highlight=False)
     else:
         report = board(f"train {home.name}")

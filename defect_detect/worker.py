@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from defect_detect import backends, installed, job
+from defect_detect import backends, installed, job, resuming
 from defect_detect.data import coco, pixels, predictions, tiling, untiling
 from defect_detect.data.files import atomic_write, sha256_file
 from defect_detect.errors import FrameworkMissing, InputError, RunFailed, Unsupported
@@ -58,16 +58,18 @@ def main() -> None:
         traceback.print_exc()
         result = job.Failed(kind=_kind(error), message=_message(error), traceback=traceback.format_exc())
     atomic_write(out / "result.json", job.encode(result))
+    if isinstance(result, job.Trained):
+        resuming.clear(out)
 
 
 def _train(task: job.TrainJob, out: Path, watch: Watching) -> job.Trained:
-    started = time.monotonic()
     backend = _backend(task.framework)
     root = out / task.dataset
     train, val = coco.load(root, "train"), coco.load(root, "val")
     for data in (train, val):
         _same(data, task.fingerprints.get(data.split, ""))
-    watch.truth, watch.settings = val, task.settings
+    fingerprints, versions = {"train": train.fingerprint, "val": val.fingerprint}, installed.versions(task.framework)
+    watch.watch(task, val, resuming.identity(task, fingerprints, versions))
     watch.say(job.Progress(stage="start", epochs=task.settings.epochs))
     outcome = backend.train(task, train=train, val=val.without_truth(), out=out, watch=watch)
     expected = (len(train.images), int(train.defect_free.sum()))
@@ -81,9 +83,10 @@ def _train(task: job.TrainJob, out: Path, watch: Watching) -> job.Trained:
         outcome=outcome,
         history=watch.history(),
         checkpoint_sha256=sha256_file(out / outcome.checkpoint),
-        dataset_fingerprints={"train": train.fingerprint, "val": val.fingerprint},
-        versions=installed.versions(task.framework),
-        seconds=time.monotonic() - started,
+        dataset_fingerprints=fingerprints,
+        versions=versions,
+        resumed=watch.resumed,
+        seconds=watch.seconds,
         peak_memory_bytes=_peak_memory(),
     )
 
@@ -143,6 +146,8 @@ def _predict(task: job.PredictJob, out: Path, watch: Watching) -> job.Predicted:
         defect_free_seen=trained.outcome.defect_free_seen,
         stopped_early=trained.history.stopped_early,
         under_trained=trained.history.under_trained,
+        resumed=trained.resumed,
+        halved=trained.outcome.halved,
         predictions_sha256=digest,
     )
     atomic_write(out / "manifest.json", job.encode(manifest))
@@ -214,7 +219,7 @@ def _peak_memory() -> int:
 def _log_to(path: Path) -> BinaryIO:
     """Send everything printed, by C code too, to `path`; the real standard output becomes the wire."""
     wire = os.fdopen(os.dup(1), "wb")
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)  # a training that goes on has one already
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)

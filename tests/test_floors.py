@@ -19,6 +19,7 @@ FLOORS = {
     "ranking": 1,
     "data": 1,
     "job": 1,
+    "resuming": 1,
     "evaluation.comparison": 2,
     "evaluation.judged": 2,
     "evaluation.kernels": 2,

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from defect_detect.errors import ConfigError, Fault, did_you_mean
-from defect_detect.job import Epoch, PredictOutcome, Settings, TrainJob, TrainOutcome
+from defect_detect.job import Epoch, PredictOutcome, Resumed, Settings, TrainJob, TrainOutcome
+from defect_detect.resuming import Writer
 from defect_detect.tables import Dataset, Predictions
 
 
@@ -40,12 +41,25 @@ class Watch(Protocol):
     def epoch(self, number: int, loss: float, validation: Predictions) -> Epoch:
         """Judge epoch `number` (from 1) by its predictions on the val split.
 
-        When the answer says `best`, save the checkpoint; when it says `stop`, end the training.
-        The rule is the same for every framework.
+        When the answer says `best`, that epoch's checkpoint is the one to `keep`; when it says `stop`,
+        end the training. The rule is the same for every framework.
 
         Raises:
-            RunFailed: the loss is not finite.
+            RunFailed: the loss is not finite, or `number` doesn't follow the epoch before.
         """
+
+    def resume(self) -> Resumed | None:
+        """Where this training goes on, asked once before the first epoch; None: at its beginning."""
+
+    def keep(self, state: Writer, best: Writer | None) -> None:
+        """Keep what the next epoch starts from, and the checkpoint if the epoch was called the best.
+
+        Both are written at once, whole, with their hash: a kill at any moment leaves this epoch or the
+        one before. A backend that never calls this is trained anew after a kill.
+        """
+
+    def deliver(self, path: Path) -> None:
+        """Put the checkpoint of the best epoch that was kept at `path`."""
 
 
 class Backend(Protocol):
