@@ -32,9 +32,8 @@ from defect_detect.errors import Fault, InputError, PredictionsError
 from defect_detect.evaluation import matching, reasons
 from defect_detect.evaluation import review as reviews
 from defect_detect.evaluation.adjudicate import reviewed
-from defect_detect.evaluation.baseline import Standing
 from defect_detect.evaluation.comparison import Comparison, OperatingPoint
-from defect_detect.evaluation.judged import Contender, Judged, Rule, Run
+from defect_detect.evaluation.judged import Contender, Judged, Rule, Run, Standing
 from defect_detect.evaluation.operating import Policy, parse_policy
 from defect_detect.evaluation.review import Review
 from defect_detect.tables import Dataset, Floats, Predictions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,16 +12,17 @@ from defect_detect import folder
 from defect_detect.data import coco
 from defect_detect.errors import ConfigError, Fault, NotComparable, did_you_mean
 from defect_detect.evaluation import baseline, contract, gate
-from defect_detect.evaluation.baseline import Standing
 from defect_detect.evaluation.compare import drawn
 from defect_detect.evaluation.comparison import Comparison, Figures, Slice
-from defect_detect.evaluation.entrant import enter
+from defect_detect.evaluation.entrant import Draws, Entrant, enter
 from defect_detect.evaluation.figures import figures
 from defect_detect.evaluation.gate import Condition, Regression, Told
-from defect_detect.evaluation.judged import Contender, Run
+from defect_detect.evaluation.judged import Contender, Run, Standing
 from defect_detect.evaluation.matching import evaluate
 from defect_detect.evaluation.operating import parse_policy
+from defect_detect.evaluation.resampling import draw
 from defect_detect.evaluation.sliced import sliced
+from defect_detect.evaluation.units import units
 from defect_detect.tables import Dataset
 
 
@@ -119,18 +120,32 @@ def _against(
     names = _paired(condition, [one.name for one in contenders], [one.name for one in then.detectors], earlier)
     _same_data(comparison.dataset.fingerprints["test"], then, earlier)
     _alike(comparison, then, earlier)
-    before = folder.contenders(earlier, asked)
-    truth = contenders[0].runs[0].test.truth
-    moved = [_on(contender, truth, request) for contender in before]
-    now = {one.contender.name: one for one in folder.standings(contenders, comparison)}
-    old = {one.contender.name: one for one in folder.standings(moved, then)}
-    pairs = [(now[name], _renamed(old[other])) for name, other in names.items()]
-    contract.check([one.contender for pair in pairs for one in pair], allow=request.allow)
-    kind = request.operating.kind
-    return baseline.worse(
-        condition, pairs, drawn(contenders, request.seed, request.resamples).test,
-        figure="fppi" if kind == "recall" else "fn_rate", seed=request.seed,
-    )  # fmt: skip
+    ours = {one.name: one for one in contenders if one.name in names}
+    moved = _moved(folder.contenders(earlier, asked), contenders[0].runs[0].test.truth, request)
+    theirs = {one.contender.name: _renamed(one) for one in folder.standings(moved, then)}
+    # Validation may be another one: each threshold was chosen on its own.
+    contract.check([*ours.values(), *(_on_test(theirs[name].contender) for name in names.values())],
+                   allow=request.allow)  # fmt: skip
+    draws = drawn(contenders, request.seed, request.resamples)
+    now = {name: enter(one, request.operating, draws) for name, one in ours.items()}
+    pairs = [(now[name], _as_then(theirs[other], now[name], asked, draws)) for name, other in names.items()]
+    figure = "fppi" if request.operating.kind == "recall" else "fn_rate"
+    return baseline.worse(condition, pairs, figure=figure, seed=request.seed)
+
+
+def _as_then(standing: Standing, beside: Entrant, asked: folder.Request, draws: Draws) -> Entrant:
+    """The baseline's detector at its thresholds; its validation units are drawn alike where they are the same."""
+    before, now = standing.contender.runs[0].validation, beside.contender.runs[0].validation
+    if before is None:
+        draws = replace(draws, validation=None)
+    elif now is None or not _same_split(before.truth, now.truth):
+        weights = draw(np.random.default_rng([draws.seed, 2]), len(units(before.truth)), len(draws.test))
+        draws = replace(draws, validation=weights)
+    return enter(standing.contender, asked.operating, draws, used=standing.threshold)
+
+
+def _same_split(one: Dataset, other: Dataset) -> bool:
+    return one.fingerprint == other.fingerprint and one.images.file == other.images.file
 
 
 def _paired(condition: Regression, ours: Sequence[str], theirs: Sequence[str], earlier: Path) -> dict[str, str]:
@@ -177,16 +192,20 @@ def _same_data(ours: str, then: Comparison, earlier: Path) -> None:
         )  # fmt: skip
 
 
-def _on(contender: Contender, truth: Dataset, request: folder.Request) -> Contender:
+def _moved(found: Sequence[Contender], truth: Dataset, request: folder.Request) -> tuple[Contender, ...]:
     """The baseline's test predictions held against this comparison's truth, picture by picture."""
     place = {name: row for row, name in enumerate(truth.images.file)}
-    return replace(contender, runs=tuple(_moved(run, truth, place, request) for run in contender.runs))
+
+    def moved(run: Run) -> Run:
+        said, names = run.test.predictions, run.test.truth.images.file
+        row = np.array([place[name] for name in names], np.int64)
+        return replace(run, test=evaluate(truth, replace(said, image=row[said.image]), request.rule))
+
+    return tuple(replace(one, runs=tuple(moved(run) for run in one.runs)) for one in found)
 
 
-def _moved(run: Run, truth: Dataset, place: Mapping[str, int], request: folder.Request) -> Run:
-    said, theirs = run.test.predictions, run.test.truth.images.file
-    row = np.array([place[name] for name in theirs], np.int64)
-    return replace(run, test=evaluate(truth, replace(said, image=row[said.image]), request.rule), validation=None)
+def _on_test(contender: Contender) -> Contender:
+    return replace(contender, runs=tuple(replace(run, validation=None) for run in contender.runs))
 
 
 def _renamed(standing: Standing) -> Standing:

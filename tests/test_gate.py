@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,13 @@ from defect_detect import folder, gating
 from defect_detect.data import demo, normalize
 from defect_detect.errors import ConfigError
 from defect_detect.evaluation import baseline, gate
+from defect_detect.evaluation.entrant import Draws, Entrant, enter
+from defect_detect.evaluation.froc_figures import DrawnFroc
 from defect_detect.evaluation.judged import Contender, Run
 from defect_detect.evaluation.matching import evaluate
+from defect_detect.evaluation.pairs import pairs
 from defect_detect.evaluation.resampling import draw
+from tests import scenes
 from tests.test_compare import FACTS, compare, contender, detector, parse_policy, split
 
 ROOT = Path(__file__).parents[1]
@@ -107,25 +112,99 @@ def test_figures_bounds_and_parts_decide() -> None:
         told(["fnr[class=clas0] > 0"], comparison)
 
 
-def test_a_drop_in_recall_is_worse_and_chance_is_not() -> None:
-    truth = split("test")
+@pytest.fixture(scope="module")
+def entered() -> Callable[..., Entrant]:
+    """Detectors of any recall under any policy, all on the same defects."""
+    splits = {name: split(name) for name in ("test", "val")}
+    draws = Draws(
+        seed=0,
+        test=draw(np.random.default_rng([0, 0]), 120, 400),
+        validation=draw(np.random.default_rng([0, 1]), 120, 400),
+    )
 
-    def standing(name, seed, recall):
-        one = evaluate(truth, detector(truth, seed, recall=recall))
-        run = Run(seed=0, test=one, validation=None, manifest=None)
-        return baseline.Standing(contender=Contender(name=name, runs=(run,)), threshold=(np.full(2, 0.3),))
+    def one(name: str, seed: int, recall: float, policy: str = "fppi<=0.1", **more) -> Entrant:
+        said = {which: evaluate(truth, detector(truth, seed, recall=recall)) for which, truth in splits.items()}
+        run = Run(seed=0, test=said["test"], validation=said["val"], manifest=None)
+        return enter(Contender(name=name, runs=(run,)), parse_policy(policy), draws, **more)
 
-    (condition,) = gate.parse(["worse than baseline, p < 0.05"])
-    draws = draw(np.random.default_rng(0), 120, 200)
-    then, same, poor = standing("old", 1, 0.9), standing("same", 2, 0.9), standing("poor", 3, 0.5)
+    return one
+
+
+(WORSE,) = gate.parse(["worse than baseline, p < 0.05"])
+
+
+@pytest.mark.parametrize("policy", ["fppi<=0.1", "score=0.3", "f1"])
+def test_a_drop_in_recall_is_worse_and_chance_is_not(entered, policy) -> None:
+    then, same, poor = (entered(*one, policy) for one in (("old", 1, 0.9), ("same", 2, 0.9), ("poor", 3, 0.5)))
 
     def failed(*pairs):
-        return [one.failed for one in baseline.worse(condition, pairs, draws, figure="fn_rate", seed=0)]
+        return [one.failed for one in baseline.worse(WORSE, pairs, figure="fn_rate", seed=0)]
 
     assert failed((same, then), (poor, then)) == [False, True]
     assert failed((then, poor)) == [False]  # fewer misses are no fault
-    (one,) = baseline.worse(condition, [(then, then)], draws, figure="fn_rate", seed=0)
+    (one,) = baseline.worse(WORSE, [(then, then)], figure="fn_rate", seed=0)
     assert (one.failed, one.value) == (False, 1.0)
+
+
+@pytest.mark.parametrize("policy", ["fppi<=0.1", "score=0.3"])
+def test_a_baseline_is_tested_like_a_detector_beside_it(entered, policy) -> None:
+    now, then = entered("new", 3, 0.7, policy), entered("old", 1, 0.9, policy)
+    curve = DrawnFroc(fppi=np.zeros(0), recall=np.zeros((400, 0)), area=0.0, areas=np.zeros(400))
+    draws = Draws(seed=0, test=np.zeros((0, 120), np.uint8), validation=None)
+    (pair,) = pairs([now, then], draws, {"new": curve, "old": curve}, "fn_rate")
+
+    (told,) = baseline.worse(WORSE, [(now, then)], figure="fn_rate", seed=0)
+
+    assert told.value == pair.fn_rate.p
+    assert f"interval {100 * pair.fn_rate.interval.low:+.3g} to" in told.sentence
+
+
+def test_a_baseline_stays_at_the_thresholds_it_chose_then(entered) -> None:
+    fresh = entered("old", 1, 0.9)
+    then = entered("old", 1, 0.9, used=[np.full(2, 0.9)])
+
+    assert then.threshold == (0.9,) != fresh.threshold
+    assert then.rate("fn_rate") > fresh.rate("fn_rate")
+    # What the policy would choose on other units is the same, and the change to it counts from where it stands.
+    assert np.array_equal(then.anew, fresh.anew)
+    assert then.shift[:, 0].mean() < fresh.shift[:, 0].mean()
+
+
+def test_a_detector_without_a_threshold_fails_the_gate(entered) -> None:
+    """Under `recall>=x` it would else raise no false alarm at all, and pass."""
+    then, mute = entered("old", 1, 0.9, "recall>=0.8"), entered("new", 2, 0.3, "recall>=0.8")
+
+    assert not mute.measured
+    for pair in ((mute, then), (then, mute)):
+        (one,) = baseline.worse(WORSE, [pair], figure="fppi", seed=0)
+        assert (one.failed, one.value) == (True, None)
+        assert "since new has no threshold that meets the policy" in one.sentence
+
+
+@pytest.mark.parametrize("policy", ["score=0.5", "fppi<=0.1"])
+@pytest.mark.parametrize(
+    ("defective", "detectors", "blind"), [(4, 1, True), (5, 1, False), (5, 2, True), (6, 2, False)]
+)
+def test_units_that_are_too_few_are_said(policy, defective, detectors, blind) -> None:
+    box = [[0, 0, 10, 10]] * defective
+    truth = scenes.dataset(image=range(defective), label=[0] * defective, box=box, images=defective + 10)
+    draws = Draws(
+        seed=0,
+        test=draw(np.random.default_rng(0), defective + 10, 200),
+        validation=draw(np.random.default_rng(1), defective + 10, 200),
+    )
+
+    def at(score: float) -> Entrant:
+        said = scenes.predictions(image=range(defective), label=[0] * defective, box=box, score=[score] * defective)
+        right = scenes.predictions(image=range(defective), label=[0] * defective, box=box, score=[0.5] * defective)
+        run = Run(seed=0, test=evaluate(truth, said), validation=evaluate(truth, right), manifest=None)
+        return enter(Contender(name="one", runs=(run,)), parse_policy(policy), draws)
+
+    told = baseline.worse(WORSE, [(at(0.3), at(0.9))] * detectors, figure="fn_rate", seed=0)
+
+    # Every unit turned out worse: nothing more can be shown with so many.
+    assert all(one.failed for one in told)
+    assert all(("whatever happens" in one.sentence) == blind for one in told)
 
 
 @pytest.fixture(scope="module")

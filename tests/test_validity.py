@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 HERE = Path(__file__).parents[1] / "benchmarks" / "validity"
-NAMES = ("population", "records", "scenarios", "simulate", "simulate_pod", "tables")
+NAMES = (
+    "population", "policies", "records", "scenarios", "simulate", "simulate_pod", "simulate_gate",
+    "simulate_policies", "tables",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +120,52 @@ def test_the_page_has_a_place_for_every_table(validity):
     page = (HERE.parents[1] / "docs" / "validity.md").read_text()
 
     assert all(page.count(f"<!-- {name} -->\n") == 1 for name in validity["tables"].TABLES)
+
+
+def test_thresholds_of_the_population_meet_their_policies(validity):
+    policies, scenarios, population = (validity[name] for name in ("policies", "scenarios", "population"))
+    many = scenarios.POLICIES[0].population
+    machine = many.machines[0]
+
+    def at(policy, classes=policies.ONE):
+        return np.array(policies.thresholds(many, 0, policy, classes))
+
+    assert policies.fppi(machine, policies.ONE, at("fppi<=0.1")) == pytest.approx(0.1)
+    assert policies.fn_rate(many, machine, policies.ONE, at("recall>=0.8")) == pytest.approx(0.2, abs=1e-4)
+    assert population.unit_rates(many)[0].overkill(at("overkill<=0.1")[0]) == pytest.approx(0.1, abs=1e-3)
+    by_class = at("per class fppi<=0.1", policies.THREE)
+    assert policies.fppi(machine, policies.THREE, by_class) == pytest.approx(0.1, abs=2e-3)
+    least = policies.fn_rate(many, machine, policies.THREE, by_class)
+    for step in (np.array([0.2, 0, 0]), np.array([0, -0.2, 0]), np.array([0, 0, 0.2])):
+        # Whoever buys misses of one class with false alarms of the others pays more.
+        moved, others = by_class + step, step == 0
+        for _ in range(60):
+            off = policies.fppi(machine, policies.THREE, moved) - 0.1
+            moved[others] += 0.5 * off
+        assert policies.fn_rate(many, machine, policies.THREE, moved) > least
+
+
+def test_classes_have_the_rates_that_they_were_given(validity):
+    policies, scenarios, population = (validity[name] for name in ("policies", "scenarios", "population"))
+    many, rng = scenarios.POLICIES[0].population, np.random.default_rng(3)
+    sample = policies.with_classes(population.draw_units(many, rng, 40_000), policies.THREE, rng)
+    machine, at = many.machines[0], np.array([1.2, 1.8, 1.5])
+
+    missed = (sample.latent[0] < at[sample.label]).mean()
+    alarms = (sample.alarm_latent[0] >= at[sample.alarm_label[0]]).sum() / sample.images.sum()
+
+    assert missed == pytest.approx(policies.fn_rate(many, machine, policies.THREE, at), abs=0.008)
+    assert alarms == pytest.approx(policies.fppi(machine, policies.THREE, at), rel=0.04)
+
+
+def test_the_other_simulations_run_through(validity):
+    scenarios = validity["scenarios"]
+    own = next(one for one in scenarios.GATE if one.own_validation and one.like.test < 50)
+    told = validity["simulate_gate"].simulate(own, 0, 50)
+    assert 0 <= told["p"] <= 1
+    assert told["failed"] <= (told["p"] < 0.05)
+
+    by_class = next(one for one in scenarios.POLICIES if one.policy.startswith("per class"))
+    low, high, truth = validity["simulate_policies"].simulate(by_class, 0, 50)["a"]["threshold"]
+    assert 0 < low < high < 1
+    assert 0 < truth < 1

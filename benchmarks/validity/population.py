@@ -72,13 +72,19 @@ class Population:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """U drawn units: counts (U,), defects and false alarms with the unit they belong to, latent scores per machine."""
+    """U drawn units: counts (U,), defects and false alarms with the unit they belong to, latent scores per machine.
+
+    label, alarm_label  their classes; None and empty: all of one
+    """
 
     images: Ints
     unit: Ints
     latent: tuple[Floats, ...]
     alarm_unit: tuple[Ints, ...]
     alarm_latent: tuple[Floats, ...]
+    classes: int = 1
+    label: Ints | None = None
+    alarm_label: tuple[Ints, ...] = ()
 
 
 @cache
@@ -87,7 +93,7 @@ def limit(machine: Machine) -> float:
     return float(stats.norm.isf(machine.budget / machine.alarms))
 
 
-def _missed(population: Population, machine: Machine, mean: float, threshold: float) -> float:
+def missed(population: Population, machine: Machine, mean: float, threshold: float) -> float:
     """Share of all defects whose latent score is under the threshold; parts count by their expected defects."""
     shared = np.sqrt(machine.alike) * _NODES
     g = population.informative
@@ -102,7 +108,7 @@ def mean_of(population: Population, machine: Machine) -> float:
     at = limit(machine)
 
     def surplus(mean: float) -> float:
-        return _missed(population, machine, mean, at) - machine.fn_rate
+        return missed(population, machine, mean, at) - machine.fn_rate
 
     return float(optimize.brentq(surplus, at - 10, at + 10))
 
@@ -112,7 +118,7 @@ def fn_rate(population: Population, machine: Machine, score: float) -> float:
     if not np.isfinite(score):
         return 1.0
     threshold = max(latent_of(machine, score), LOWEST)
-    return _missed(population, machine, mean_of(population, machine), threshold)
+    return missed(population, machine, mean_of(population, machine), threshold)
 
 
 def fppi(machine: Machine, score: float) -> float:
@@ -197,8 +203,15 @@ def unit_rates(population: Population) -> tuple[UnitRates, ...]:
 def tables(
     population: Population, rng: np.random.Generator, units: int, split: str
 ) -> tuple[Dataset, Sequence[Predictions]]:
-    """A sample as the evaluator takes it: boxes in a row, so that each prediction meets one defect or none."""
-    sample = draw_units(population, rng, units)
+    """A sample as the evaluator takes it."""
+    return tables_of(population, draw_units(population, rng, units), rng, split)
+
+
+def tables_of(
+    population: Population, sample: Sample, rng: np.random.Generator, split: str
+) -> tuple[Dataset, Sequence[Predictions]]:
+    """Drawn units as the evaluator takes them: boxes in a row, so that each prediction meets one defect or none."""
+    units = len(sample.images)
     first = np.concatenate([[0], np.cumsum(sample.images)])
     names = np.array([f"{split}{row:05d}" for row in range(units)])
     pictures = int(first[-1])
@@ -207,7 +220,7 @@ def tables(
     truth = Dataset(
         root=Path("simulated"),
         split=split,
-        categories=(Category(id=1, name="defect", source_id=1),),
+        categories=tuple(Category(id=k + 1, name=f"defect {k}", source_id=k + 1) for k in range(sample.classes)),
         images=Images(
             file=tuple(f"{split}{row:06d}.png" for row in range(pictures)),
             id=np.arange(1, pictures + 1),
@@ -217,7 +230,7 @@ def tables(
         ),
         defects=Defects(
             image=image,
-            label=np.zeros(len(image), np.int64),
+            label=_label(sample.label, len(image)),
             box=box,
             area=np.full(len(image), float(SIDE**2)),
             crowd=np.zeros(len(image), np.bool_),
@@ -228,20 +241,29 @@ def tables(
         ),
     )
     said = []
-    for machine, latent, unit, alarm in zip(
-        population.machines, sample.latent, sample.alarm_unit, sample.alarm_latent, strict=True
+    for place, (machine, latent, unit, alarm) in enumerate(
+        zip(population.machines, sample.latent, sample.alarm_unit, sample.alarm_latent, strict=True)
     ):
         hit = latent >= LOWEST
         where = first[unit] + (rng.random(len(unit)) * sample.images[unit]).astype(int)
         said.append(
             Predictions(
                 image=np.concatenate([image[hit], where]),
-                label=np.zeros(int(hit.sum()) + len(where), np.int64),
+                label=np.concatenate(
+                    [
+                        _label(sample.label, len(image))[hit],
+                        _label(sample.alarm_label[place] if sample.alarm_label else None, len(where)),
+                    ]
+                ),
                 box=np.vstack([box[hit], _boxes(len(image) + np.arange(len(where)))]),
                 score=score_of(machine, np.concatenate([latent[hit], alarm])),
             )
         )
     return truth, said
+
+
+def _label(label: Ints | None, count: int) -> Ints:
+    return np.zeros(count, np.int64) if label is None else label
 
 
 def _boxes(cell: Ints) -> Floats:

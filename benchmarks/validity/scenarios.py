@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from policies import ONE, THREE, Classes
 from population import Machine, Population
 
 
@@ -104,3 +105,52 @@ SEEDS = (
     Seeds(name="seeds 3 unlike", seeds=3, varies=0.25),
     Seeds(name="seeds 5 unlike", seeds=5, varies=0.25),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """A detector held against a baseline that is as good, as in one of the scenarios.
+
+    own_validation  whether the baseline's threshold was chosen on other units
+    """
+
+    name: str
+    like: Scenario
+    own_validation: bool
+
+
+GATE = tuple(
+    Gate(name=f"gate {one.name}{', own' if own else ''}", like=one, own_validation=own)
+    for one in COVERAGE
+    if one.name in {"many small", "middling", "few, large", "very few", "low FN rate, few", "little validation"}
+    for own in (False, True)
+)
+"""On the same validation units, and on other ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """Thresholds by `policy` (of the command line, after `per class ` where each class has its own)."""
+
+    name: str
+    policy: str
+    population: Population
+    test: int
+    validation: int
+    classes: Classes = ONE
+
+
+_ALIKE = Population(machines=(Machine(fn_rate=0.2, budget=0.1), Machine(fn_rate=0.2, budget=0.1, own=0.25, scale=0.5)))
+POLICIES = tuple(
+    Chosen(name=f"{policy} {units}", policy=policy, population=_ALIKE, test=units, validation=units, classes=classes)
+    for policy, classes in (
+        ("overkill<=0.1", ONE),
+        ("recall>=0.8", ONE),
+        ("f1", ONE),
+        ("cost", ONE),
+        ("per class fppi<=0.1", THREE),
+        ("per class fppi<=0.5", THREE),
+    )
+    for units in (100, 300)
+)
+"""Up to 3 pictures a part, 3 defects; the detectors differ in score scale and clustering only."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import records
-from scenarios import COVERAGE, POD, POWER, SEEDS, STEPS
+from scenarios import COVERAGE, GATE, POD, POLICIES, POWER, SEEDS, STEPS
 
 from defect_detect.evaluation.statistics import ALPHA
 
@@ -172,10 +172,44 @@ def seeds_table(data: dict[str, Rows]) -> Iterable[str]:
             yield f"| {scenario.name} | {len(rows):,} | {cells} | {_marked(level, LEVEL_BAND)} | {both:.1f} |"
 
 
+def gate_table(data: dict[str, Rows]) -> Iterable[str]:
+    """Percent of datasets in which a detector as good as its baseline is told from it, and fails the gate."""
+    yield "| scenario | baseline's validation | datasets | p < 0.05 | gate fails | flips at the thresholds in use |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: |"
+    for scenario in GATE:
+        rows = data[scenario.name]
+        if rows:
+            level = _marked(100 * float(np.mean([row["p"] < ALPHA for row in rows])), LEVEL_BAND)
+            fails = 100 * float(np.mean([row["failed"] for row in rows]))
+            alone = 100 * float(np.mean([row["p_in_use"] < ALPHA for row in rows]))
+            on = "other units" if scenario.own_validation else "the same units"
+            yield f"| {scenario.like.name} | {on} | {len(rows):,} | {level} | {fails:.1f} | {alone:.1f} |"
+
+
+def policies_table(data: dict[str, Rows]) -> Iterable[str]:
+    """The compared figure under other policies. `on test`: its mean at the thresholds chosen, and the population's."""
+    columns = ("policy", "units test / val", "datasets", "figure", "on test (truth)", "this threshold", "this policy")
+    yield f"| {' | '.join(columns)} | difference |"
+    yield "| --- | --- | ---: | --- | --- | --- | --- | --- |"
+    for scenario in POLICIES:
+        rows = data[scenario.name]
+        if rows:
+            kinds = [[row[name][kind] for row in rows for name in "ab"] for kind in ("threshold", "policy")]
+            cells = [_cell(told) for told in (*kinds, [row["difference"] for row in rows])]
+            mean = float(np.mean([row[name]["value"] for row in rows for name in "ab" if row[name]["measured"]]))
+            figure = "FPPI" if scenario.policy.startswith("recall") else "FN rate"
+            yield (
+                f"| `{scenario.policy}` | {scenario.test} / {scenario.validation} | {len(rows):,} | {figure} | "
+                f"{mean:.3f} ({np.mean([one[2] for one in kinds[1]]):.3f}) | {' | '.join(cells)} |"
+            )
+
+
 TABLES = {
     "coverage": main_table,
     "others": others_table,
     "tests": tests_table,
+    "gate": gate_table,
+    "policies": policies_table,
     "power": power_table,
     "exact": methods_table,
     "seeds": seeds_table,
@@ -199,7 +233,7 @@ def main() -> None:
     parser.add_argument("root", nargs="?", type=Path, default=Path(tempfile.gettempdir()) / "validity")
     parser.add_argument("--into", type=Path, metavar="PAGE")
     said = parser.parse_args()
-    data = {one.name: records.read(said.root, one.name) for one in (*COVERAGE, *POWER, *POD, *SEEDS)}
+    data = {one.name: records.read(said.root, one.name) for one in (*COVERAGE, *POWER, *POD, *SEEDS, *GATE, *POLICIES)}
     made = {name: "\n".join(table(data)) for name, table in TABLES.items()}
     if said.into is None:
         print("\n\n".join(f"### {name}\n\n{table}" for name, table in made.items()))

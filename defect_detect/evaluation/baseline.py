@@ -3,54 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
 
 from defect_detect.evaluation.comparison import Difference
+from defect_detect.evaluation.entrant import Entrant
 from defect_detect.evaluation.gate import Regression, Told
-from defect_detect.evaluation.intervals import percentile
-from defect_detect.evaluation.judged import Contender
-from defect_detect.evaluation.missed import FIGURES, opportunities, scored, tally
-from defect_detect.evaluation.resampling import ratio, weighted
-from defect_detect.evaluation.statistics import holm, sign_flip
-from defect_detect.tables import Column, Floats
+from defect_detect.evaluation.pairs import difference
+from defect_detect.evaluation.statistics import ALPHA, holm
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """A contender at its own thresholds, (K,) for each seed."""
-
-    contender: Contender
-    threshold: tuple[Floats, ...]
-
-    def per_unit(self, figure: str) -> tuple[Floats, Floats]:
-        """(U,) mean count over seeds and (U,) denominator of one of FIGURES on test."""
-        tables = [scored(run.test) for run in self.contender.runs]
-        column = FIGURES.index(figure)
-        counts = [tally(one, vector)[:, column] for one, vector in zip(tables, self.threshold, strict=True)]
-        return np.mean(counts, axis=0), opportunities(tables[0])[:, column].astype(np.float64)
-
-
-def worse(
-    condition: Regression, pairs: Sequence[tuple[Standing, Standing]], draws: Column, *, figure: str, seed: int
-) -> list[Told]:
+def worse(condition: Regression, pairs: Sequence[tuple[Entrant, Entrant]], *, figure: str, seed: int) -> list[Told]:
     """The condition for each (now, then), held against one truth; p adjusted by Holm over them.
 
-    `draws` (B, U) are resamples of test, `figure` is `fn_rate`, or `fppi` where the policy fixes the recall. The test
-    is that of two detectors: studentized sign flips of the units' differences, two-sided. Where the units are too few
-    for it to show anything, the condition fails.
+    `figure` is `fn_rate`, or `fppi` where the policy fixes the recall. Difference, interval and test are those of two
+    detectors of one comparison (`pairs.difference`). Where a detector has no figure, or the units are too few for
+    any test to show something, the condition fails.
+
+    >>> from defect_detect.evaluation import example, gate
+    >>> from defect_detect.evaluation.compare import drawn
+    >>> from defect_detect.evaluation.entrant import enter
+    >>> from defect_detect.evaluation.operating import parse_policy
+    >>> both = [example.contender("new", silent=True), example.contender("old")]
+    >>> now, then = (enter(one, parse_policy("fppi<=0.25"), drawn(both, 0, 100)) for one in both)
+    >>> (condition,) = gate.parse(["worse than baseline, p < 0.05"])
+    >>> worse(condition, [(now, then)], figure="fn_rate", seed=0)[0].sentence
+    "new: 2 units with something to count can't show p < 0.05, whatever happens"
     """
-    units = int((pairs[0][0].per_unit(figure)[1] > 0).sum()) if pairs else 0
-    if 2.0 ** (1 - units) >= condition.alpha:
-        # All signs alike is the least likely of 2 ** units outcomes, and its mirror image is as unlikely.
-        return [_too_few(condition, now.contender.name, units) for now, _ in pairs]
-    found = [_difference(now, then, draws, figure, seed) for now, then in pairs]
+    seen = [(now, then) for now, then in pairs if now.measured and then.measured]
+    blind = [_blind(condition, now, then) for now, then in pairs if not (now.measured and then.measured)]
+    if not seen:
+        return blind
+    units = int((seen[0][0].per_unit(figure)[1] > 0).sum())
+    if len(seen) * 2.0**-units >= condition.alpha:
+        # Of the 2 ** units ways that units can turn out, the one where all are worse is the least likely.
+        return [*blind, *(_too_few(condition, now.name, units) for now, _ in seen)]
+    found = [difference(now, then, figure, seed, tested=True) for now, then in seen]
+    others = [difference(now, then, _beside(figure), seed, tested=False) for now, then in seen]
     adjusted = holm([one.p for one in found])
     return [
-        _told(condition, (now.contender.name, then.contender.name), difference, p, figure)
-        for (now, then), difference, p in zip(pairs, found, adjusted, strict=True)
+        *blind,
+        *(
+            _told(condition, (now.name, then.name), (figure, one, p), other)
+            for (now, then), one, p, other in zip(seen, found, adjusted, others, strict=True)
+        ),
     ]
+
+
+def _beside(figure: str) -> str:
+    return "fppi" if figure == "fn_rate" else "fn_rate"
+
+
+def _blind(condition: Regression, now: Entrant, then: Entrant) -> Told:
+    who = " and ".join(one.name for one in (now, then) if not one.measured)
+    sentence = f"{now.name}: can't be held against the baseline, since {who} has no threshold that meets the policy"
+    return Told(condition=condition.text, detector=now.name, value=None, failed=True, sentence=sentence)
 
 
 def _too_few(condition: Regression, name: str, units: int) -> Told:
@@ -58,27 +63,28 @@ def _too_few(condition: Regression, name: str, units: int) -> Told:
     return Told(condition=condition.text, detector=name, value=None, failed=True, sentence=sentence)
 
 
-def _difference(now: Standing, then: Standing, draws: Column, figure: str, seed: int) -> Difference:
-    (count, of), (before, _) = now.per_unit(figure), then.per_unit(figure)
-    drawn = ratio(weighted(draws, count - before), weighted(draws, of))
-    return Difference(
-        value=float((count.sum() - before.sum()) / of.sum()) if of.sum() else None,
-        interval=percentile(drawn, int((of > 0).sum())),
-        p=sign_flip(count - before, seed=seed) if of.sum() else None,
-    )
-
-
-def _told(condition: Regression, names: tuple[str, str], told: Difference, p: float | None, figure: str) -> Told:
+def _told(
+    condition: Regression, names: tuple[str, str], tested: tuple[str, Difference, float | None], beside: Difference
+) -> Told:
     name, other = names
+    figure, told, p = tested
     if told.value is None or p is None:  # pragma: no cover - without units nothing comes this far
         raise ValueError("nothing to count")
+    # Of zero or all counted the interval knows more than the test, but at no other level than its own.
+    excluded = told.interval is None or told.interval.low > 0 or condition.alpha > ALPHA
+    failed = told.value > 0 and p < condition.alpha and excluded
+    sentence = (
+        f"{name}: {_words(figure, told)} against {other}, p = {p:.3g}, fails if more and p < {condition.alpha:g}; "
+        f"beside it {_words(_beside(figure), beside)}"
+    )
+    return Told(condition=condition.text, detector=name, value=p, failed=failed, sentence=sentence)
+
+
+def _words(figure: str, told: Difference) -> str:
     what, scale, unit = ("misses", 100, " points") if figure == "fn_rate" else ("raises", 1, " false alarms an image")
+    if told.value is None:  # pragma: no cover - there are images and defects
+        return f"{what} nothing that can be counted"
     between = ""
     if told.interval is not None:
         between = f" (95 % interval {scale * told.interval.low:+.3g} to {scale * told.interval.high:+.3g})"
-    sentence = (
-        f"{name}: {what} {scale * told.value:+.3g}{unit} against {other}{between}, p = {p:.3g}, fails if more and "
-        f"p < {condition.alpha:g}"
-    )
-    failed = told.value > 0 and p < condition.alpha
-    return Told(condition=condition.text, detector=name, value=p, failed=failed, sentence=sentence)
+    return f"{what} {scale * told.value:+.3g}{unit}{between}"

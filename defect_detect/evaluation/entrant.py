@@ -115,8 +115,7 @@ def spread_of(figure: str, signed: Sequence[tuple[int, Entrant]], *, policy: boo
     `policy`: with the thresholds chosen anew, where a policy chooses them.
     """
     column = FIGURES.index(figure)
-    first = signed[0][1]
-    units, on = int((first.of[:, column] > 0).sum()), first.validation
+    units = int((signed[0][1].of[:, column] > 0).sum())
     frozen = np.sum([sign * one.frozen[:, column] for sign, one in signed], axis=0)
     trained = [one.trained(column) for _, one in signed]
     anew = [sign * one.anew[:, column] for sign, one in signed if one.anew is not None]
@@ -124,14 +123,22 @@ def spread_of(figure: str, signed: Sequence[tuple[int, Entrant]], *, policy: boo
     if not (policy and anew):
         return sampled(frozen, units, trained)
     staying = sampled(frozen, units, trained, anew=True)
-    return chosen_anew(staying, (frozen, np.sum(anew, axis=0)), np.sum(shifts, axis=0), len(on[0].units), trained)
+    # A baseline may have been validated on other units: the fewer speak for how well the change is known.
+    on = min(len(one.validation[0].units) for _, one in signed if one.validation)
+    return chosen_anew(staying, (frozen, np.sum(anew, axis=0)), np.sum(shifts, axis=0), on, trained)
 
 
-def enter(contender: Contender, policy: Policy, draws: Draws) -> Entrant:
-    """Choose the contender's thresholds and count what it misses, as it is and in every resample."""
+def enter(contender: Contender, policy: Policy, draws: Draws, *, used: Sequence[Floats] = ()) -> Entrant:
+    """Choose the contender's thresholds and count what it misses, as it is and in every resample.
+
+    `used`: the (K,) thresholds of each seed that the policy chose at another time, which stay; resamples choose anew.
+    """
     test = tuple(scored(run.test) for run in contender.runs)
     validation = tuple(scored(run.validation) for run in contender.runs if run.validation is not None)
     vectors, statuses, why = _thresholds(policy, test, validation)
+    if used:
+        vectors = list(used)
+        statuses = [_status_then(status, vector) for status, vector in zip(statuses * len(used), used, strict=False)]
     of = opportunities(test[0])
     count = np.stack([tally(table, vector) for table, vector in zip(test, vectors, strict=True)])
     *drawn, below = np.split(weighted(draws.test, np.concatenate([*count, of], axis=1)), len(count) + 1, axis=1)
@@ -189,6 +196,13 @@ def _thresholds(
             statuses.append("not_measurable" if isinstance(error, NotMeasurable) else "unreachable")
             why.append(str(error))
     return vectors, statuses, why
+
+
+def _status_then(today: str, used: Floats) -> str:
+    """Of thresholds that are given: there were some, or there were none."""
+    if np.isfinite(used).any():
+        return "fixed" if today == "fixed" else "ok"
+    return "unreachable" if today in ("ok", "fixed") else today
 
 
 def _chosen(policy: Policy, on: Scored, weights: Column) -> Floats:

@@ -70,6 +70,14 @@ class Contender:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A contender at thresholds that were chosen before, (K,) by label for each seed."""
+
+    contender: Contender
+    threshold: tuple[Floats, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """One run on the test split at its operating point: a fate for every defect and every prediction.
 

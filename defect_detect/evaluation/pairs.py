@@ -38,7 +38,7 @@ def _pair(a: Entrant, b: Entrant, draws: Draws, drawn: Mapping[str, DrawnFroc], 
     only_a, only_b = int((~missed_a & missed_b).sum()), int((missed_a & ~missed_b).sum())
     measured = a.measured and b.measured
     verdict = measured and not (a.under_trained or b.under_trained)
-    fn_rate, fppi = (_difference(a, b, name, draws.seed, tested=name == endpoint) for name in ("fn_rate", "fppi"))
+    fn_rate, fppi = (difference(a, b, name, draws.seed, tested=name == endpoint) for name in ("fn_rate", "fppi"))
     of_a, of_b = drawn[a.name], drawn[b.name]
     area = Difference(value=_known(of_a.area - of_b.area), interval=percentile(of_a.areas - of_b.areas, _units(a)))
     common, localization = _localization(a, b, draws)
@@ -96,7 +96,11 @@ def _agrees(partial: Difference, who: str) -> bool:
     return _higher(partial, who)
 
 
-def _difference(a: Entrant, b: Entrant, figure: str, seed: int, *, tested: bool) -> Difference:
+def difference(a: Entrant, b: Entrant, figure: str, seed: int, *, tested: bool) -> Difference:
+    """One of FIGURES of a less that of b, with its interval; `tested`: the endpoint, with p of no difference.
+
+    The endpoint's interval is that of *this policy*, any other's that of *this threshold*.
+    """
     value = _known(a.rate(figure) - b.rate(figure))
     (count_a, of), (count_b, _) = a.per_unit(figure), b.per_unit(figure)
     # The budget that a verdict leans on is that of the thresholds in use, so its difference is held at them:
@@ -110,8 +114,11 @@ def _difference(a: Entrant, b: Entrant, figure: str, seed: int, *, tested: bool)
 
 
 def _p(a: Entrant, b: Entrant, figure: str, spread: Spread, seed: int) -> float:
-    """Of no difference. Flips of units know neither of chosen thresholds nor of drawn seeds: there Student's p."""
-    if a.anew is not None or max(a.seeds, b.seeds) >= FEW_SEEDS:
+    """Of no difference. Flips of units know neither of chosen thresholds nor of drawn seeds: there Student's p.
+
+    Where nothing varies, as between a silent detector and a perfect one, Student has no p, and flips speak.
+    """
+    if (a.anew is not None or max(a.seeds, b.seeds) >= FEW_SEEDS) and spread.variance > 0:
         return spread.p(a.rate(figure) - b.rate(figure))
     return sign_flip(np.subtract(a.per_unit(figure)[0], b.per_unit(figure)[0]), seed=seed)
 
