@@ -20,6 +20,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from defect_detect.data import parsing
+from defect_detect.errors import InputError
+
 PARENT = "DEFECT_DETECT_PARENT"
 """Environment variable by which a worker knows the process that started it."""
 SCORE_FLOOR = 0.001
@@ -139,6 +142,10 @@ class TrainOutcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What the mask branch learned from: `none` | `regions` | `boxes` (box-shaped masks)."""
     deterministic: bool = False
     """The same seed on the same machine gives the same predictions (on a CPU)."""
+
+    def __post_init__(self) -> None:
+        _beside(self.checkpoint)
+
     halved: list[Halved] = []
 
 
@@ -227,6 +234,10 @@ class Predicted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     latency_p50: float | None
     latency_p95: float | None
 
+    def __post_init__(self) -> None:
+        _beside(self.predictions)
+        _beside(self.manifest)
+
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="failed"):
     """result.json of a job that can't be done."""
@@ -301,15 +312,36 @@ def encode(value: msgspec.Struct) -> bytes:
 
 
 def decode_job(text: bytes) -> Job:
-    """The job of a `job.json`. Raises `msgspec.ValidationError` with a path when it doesn't fit."""
-    job: Job = msgspec.json.decode(text, type=Job)
+    """The job of a `job.json`. Raises `msgspec.DecodeError` with a path when it doesn't fit."""
+    job: Job = decode(text, Job)
     return job
 
 
 def decode_result(text: bytes) -> Result:
-    """The result of a `result.json`. Raises `msgspec.ValidationError` with a path."""
-    result: Result = msgspec.json.decode(text, type=Result)
+    """The result of a `result.json`. Raises `msgspec.DecodeError` with a path."""
+    result: Result = decode(text, Result)
     return result
+
+
+def _beside(name: str) -> None:
+    """Refuse the name of a file that wouldn't lie in the run folder itself; raises `ValueError`."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise ValueError(f"{name!r} is no name of a file in the run folder")
+
+
+def decode(text: bytes, kind: Any) -> Any:
+    """The value of that kind in a JSON file of ours, which somebody may have edited.
+
+    Raises:
+        msgspec.DecodeError: whatever is wrong with it: bytes that are no UTF-8, JSON nested beyond measure and a
+            key given twice, of which msgspec would take the last, included.
+    """
+    try:
+        value = msgspec.json.decode(text, type=kind)
+        parsing.parse(text, where="the file", error=InputError)
+    except (UnicodeDecodeError, RecursionError, InputError) as error:
+        raise msgspec.DecodeError(str(error)) from None
+    return value
 
 
 def canonical(value: Mapping[str, Any] | msgspec.Struct) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from defect_detect.data import packed, plain, records, splitfile
+from defect_detect.data import packed, plain, records, soundness, splitfile
 from defect_detect.data.column_file import Columns
 from defect_detect.tables import Category, Column, Dataset, Defects, Images
 
@@ -33,7 +33,7 @@ class _Rest(msgspec.Struct, frozen=True):
 
 def code() -> str:
     """What turns files into columns here; another version of it is another code."""
-    modules = (__file__, packed.__file__, plain.__file__, records.__file__, splitfile.__file__)
+    modules = (__file__, packed.__file__, plain.__file__, records.__file__, soundness.__file__, splitfile.__file__)
     return " ".join(f"{facts.st_size}.{facts.st_mtime_ns}" for facts in map(Path.stat, map(Path, modules)))
 
 

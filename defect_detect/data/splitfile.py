@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from defect_detect.data import outlined, plain
+from defect_detect.data import outlined, plain, soundness
 from defect_detect.data.columns import columns
 from defect_detect.data.records import SCHEMA, WRITER, DefectRecord, ImageRecord, SplitFile
 from defect_detect.data.regions import from_coco
@@ -40,14 +40,25 @@ def decoded(path: Path, raw: bytes) -> Dataset:
         else:
             content, marked = numbers
             objects = {"source_id": tuple(marked.source_id.tolist())}
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DatasetError(not_ours(path, str(error))) from None
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        raise DatasetError(not_ours(path, f"a damaged entry ({error})")) from None
     if content.info.normalized_by != WRITER or content.info.schema != SCHEMA:
         raise DatasetError(not_ours(path, f"info {content.info.normalized_by!r}, schema {content.info.schema}"))
     try:
-        return _tables(path.parent, content, marked, objects)
+        data = _tables(path.parent, content, marked, objects)
+        wrong = soundness.faults(
+            content, marked, data.defects.region, data.images.size[data.defects.image], split=path.stem,
+            add_up=with_regions is not None,
+        )  # fmt: skip
     except ValueError as error:
         raise DatasetError(not_ours(path, f"a reference that leads nowhere ({error})")) from None
+    except ArithmeticError as error:
+        raise DatasetError(not_ours(path, f"a number out of range ({error})")) from None
+    if wrong:
+        raise DatasetError(*(not_ours(path, words) for words in wrong))
+    return data
 
 
 def not_ours(path: Path, found: str) -> Fault:
