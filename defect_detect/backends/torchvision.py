@@ -45,22 +45,23 @@ def train(job: TrainJob, *, train: Dataset, val: Dataset, out: Path, watch: Watc
     device, labels = loop.device_of(job.settings.device), len(train.categories) + 1
     with loop.settled(seed=job.seed, threads=job.settings.threads, device=device):
         detector = models.build(job, labels)
-        initial = weights.initialize(detector.network, job)
         learned = ("regions" if train.has_masks else "boxes") if detector.masks else "none"
-
-        def save() -> None:
-            weights.save(detector.network, job, labels=labels, masks=learned, path=out / _CHECKPOINT)
-
-        seen = loop.train(detector, job, pictures=train, val=val, device=device, watch=watch, save=save)
-    rows = np.array(sorted(seen.rows), np.int64)
+        done = loop.train(
+            detector, job, pictures=train, val=val, device=device, watch=watch,
+            initialize=lambda: weights.initialize(detector.network, job),
+            checkpoint=lambda file: weights.write(file, detector.network, job, labels=labels, masks=learned),
+        )  # fmt: skip
+    watch.deliver(out / _CHECKPOINT)
+    rows = np.array(sorted(done.seen), np.int64)
     return TrainOutcome(
         checkpoint=_CHECKPOINT,
         images_seen=len(rows),
         defect_free_seen=int(train.defect_free[rows].sum()),
         parameters=sum(parameter.numel() for parameter in detector.network.parameters()),
-        initial_weights=initial,
+        initial_weights=done.initial,
         masks=learned,
         deterministic=device.type == "cpu",
+        halved=done.halved,
     )
 
 

@@ -1,34 +1,29 @@
-"""The training loop: every picture of the train split in every epoch, validation after each."""
+"""The training loop: every picture of the train split in every epoch; after each, validation and what to go on from."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import gc
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from defect_detect.backends import Watch
+from defect_detect.backends import Watch, Writer
+from defect_detect.backends._memory import halved, ran_out
+from defect_detect.backends._torchvision import progress as states
+from defect_detect.backends._torchvision import steps
 from defect_detect.backends._torchvision.detect import predict
 from defect_detect.backends._torchvision.models import Detector
-from defect_detect.backends._torchvision.options import Optimizer
 from defect_detect.backends._torchvision.pictures import CACHE_BYTES, Batches, TrainingPictures
+from defect_detect.backends._torchvision.progress import Progress
 from defect_detect.errors import RunFailed
 from defect_detect.job import TrainJob
-from defect_detect.tables import Dataset
+from defect_detect.tables import Dataset, Predictions
 
-_SCRATCH_RATE, _GIVEN_RATE = 1e-3, 2e-4
-_SGD_FACTOR = 10
-_LAST_SHARE = 0.01
-
-
-@dataclass(slots=True)
-class Seen:
-    """Rows of the train split that reached the network."""
-
-    rows: set[int] = field(default_factory=set)
+T = TypeVar("T")
 
 
 def device_of(name: str) -> Any:
@@ -71,110 +66,101 @@ def settled(*, seed: int, threads: int, device: Any) -> Iterator[None]:
 
 def train(
     detector: Detector, job: TrainJob, *, pictures: Dataset, val: Dataset, device: Any, watch: Watch,
-    save: Callable[[], None],
-) -> Seen:  # fmt: skip
-    """Train until the last epoch or until `watch` says stop; `save` is called at every best epoch.
+    initialize: Callable[[], str], checkpoint: Writer,
+) -> Progress:  # fmt: skip
+    """Train until the last epoch or until `watch` says stop, from where an earlier try was killed.
+
+    `detector` has random weights; `initialize` gives it those that the job starts from, and says what they
+    are. `checkpoint` writes what predictions need.
 
     Raises:
-        RunFailed: the loss is not finite, or memory ran out.
+        RunFailed: the loss or the gradient is not finite, or memory ran out. What was kept stays.
     """
-    settings, network = job.settings, detector.network.to(device)
+    settings, start = job.settings, watch.resume()
+    initial = initialize() if start is None else ""
+    network = detector.network.to(device)
     data = TrainingPictures(
         pictures, fit=detector.fit, masks=detector.masks, vary=detector.augment, seed=job.seed,
         cache=CACHE_BYTES // max(1, settings.workers),
     )  # fmt: skip
     batches = Batches(len(data), settings.batch, least=detector.least_batch, seed=job.seed)
+    optimizer = steps.optimizer(network, detector.optimizer, job)
+    now = Progress(
+        network=network, optimizer=optimizer, device=device, initial=initial, at_once=settings.batch,
+        rate=steps.schedule(optimizer, detector.optimizer.warmup, settings.epochs, len(batches)),
+        scaler=torch.amp.GradScaler(enabled=settings.amp and device.type == "cuda"),
+    )  # fmt: skip
+    first = 1
+    if start is not None:
+        now.take_up(states.read(start.state))
+        first = settings.epochs + 1 if start.stop else start.epoch + 1
     loader = torch.utils.data.DataLoader(
         data, batch_sampler=batches, num_workers=settings.workers, collate_fn=list,
         persistent_workers=settings.workers > 0, generator=torch.Generator().manual_seed(job.seed),
     )  # fmt: skip
-    optimizer = _optimizer(network, detector.optimizer, job)
-    rate = _schedule(optimizer, detector.optimizer.warmup, settings.epochs, len(batches))
-    scaler = torch.amp.GradScaler(enabled=settings.amp and device.type == "cuda")
-    seen = Seen()
-    for epoch in range(1, settings.epochs + 1):
+    for epoch in range(first, settings.epochs + 1):
         batches.epoch = epoch
-        network.train()
-        total = 0.0
-        for done, batch in enumerate(loader, start=1):
-            seen.rows.update(row for row, _, _ in batch)
-            with _memory(settings.batch, settings.image_size):
-                loss = _step(network, batch, optimizer, device=device, scaler=scaler, clip=detector.optimizer.clip)
-            if not math.isfinite(loss):
-                rows = sorted(row for row, _, _ in batch)
-                names = ", ".join(pictures.images.file[row] for row in rows)
-                raise RunFailed(
-                    f"the loss is {loss} in epoch {epoch}, batch {done} of {len(batches)} ({names}); "
-                    "try a lower learning rate (--set learning_rate=...)"
-                )
-            rate.step()
-            total += loss
-            watch.batch(done, len(batches), loss)
-        validation, _ = predict(
-            detector, val, device=device, batch=settings.batch, regions=False, report=lambda _done, _of: None
-        )
-        judged = watch.epoch(epoch, total / len(batches), validation)
-        if judged.best:
-            save()
-        if judged.stop:
+        loss = _epoch(detector, now, loader, job=job, pictures=pictures, epoch=epoch, watch=watch)
+        if not now.finite:
+            raise RunFailed(f"the weights are not finite after epoch {epoch}; {_RATE}")
+        verdict = watch.epoch(epoch, loss, _validate(detector, now, job, val, epoch))
+        watch.keep(now.write, checkpoint if verdict.best else None)
+        if verdict.stop:
             break
-    return seen
+    return now
 
 
-def _step(network: Any, batch: Any, optimizer: Any, *, device: Any, scaler: Any, clip: float) -> float:
-    """One step along the gradient; the loss before it. A loss that isn't finite changes nothing."""
-    images = [image.to(device) for _, image, _ in batch]
-    targets = [{name: tensor.to(device) for name, tensor in target.items()} for _, _, target in batch]
-    with torch.autocast(device.type, enabled=scaler.is_enabled()):
-        loss = sum(network(images, targets).values())
-    value = float(loss.detach())
-    if math.isfinite(value):
-        optimizer.zero_grad()
-        scaler.scale(loss).backward()
-        scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
-        scaler.step(optimizer)
-        scaler.update()
-    return value
+_RATE = "try a lower learning rate (--set learning_rate=...)"
 
 
-def _optimizer(network: Any, how: Optimizer, job: TrainJob) -> Any:
-    free = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in free if p.ndim > 1]},
-        {"params": [p for p in free if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    rate = job.settings.learning_rate
-    if rate is None:
-        rate = _SCRATCH_RATE if job.settings.weights == "none" else _GIVEN_RATE
-        rate *= _SGD_FACTOR if how.name == "sgd" else 1
-    if how.name == "sgd":
-        decay = 5e-4 if how.weight_decay is None else how.weight_decay
-        return torch.optim.SGD(groups, lr=rate, momentum=how.momentum, weight_decay=decay, nesterov=how.momentum > 0)
-    return torch.optim.AdamW(groups, lr=rate, weight_decay=0.05 if how.weight_decay is None else how.weight_decay)
+def _epoch(
+    detector: Detector, now: Progress, loader: Any, *, job: TrainJob, pictures: Dataset, epoch: int, watch: Watch
+) -> float:
+    """One pass over all pictures; its mean loss."""
+    now.network.train()
+    total, of = 0.0, len(loader)
+    for done, batch in enumerate(loader, start=1):
+        now.seen.update(row for row, _, _ in batch)
+        work = functools.partial(steps.step, now, batch, clip=detector.optimizer.clip, least=detector.least_batch)
+        loss = _fitting(now, job, least=detector.least_batch, epoch=epoch, step=done, work=work)
+        if not math.isfinite(loss):
+            names = ", ".join(pictures.images.file[row] for row in sorted({row for row, _, _ in batch}))
+            raise RunFailed(
+                f"the loss or its gradient is {loss} in epoch {epoch}, batch {done} of {of} ({names}); {_RATE}"
+            )
+        now.rate.step()
+        total += loss
+        watch.batch(done, of, loss)
+    return total / of
 
 
-def _schedule(optimizer: Any, warmup: float, epochs: int, batches: int) -> Any:
-    """Per batch: a linear rise over `warmup` epochs, then half a cosine down to a hundredth."""
-    steps = epochs * batches
-    rise = min(max(1, round(warmup * batches)), max(1, steps // 2))
+def _validate(detector: Detector, now: Progress, job: TrainJob, val: Dataset, epoch: int) -> Predictions:
+    def work() -> Predictions:
+        found, _ = predict(
+            detector, val, device=now.device, batch=now.at_once, regions=False, report=lambda _done, _of: None
+        )
+        return found
 
-    def share(step: int) -> float:
-        if step < rise:
-            return (step + 1) / rise
-        fallen = (step - rise) / max(1, steps - rise)
-        return _LAST_SHARE + (1 - _LAST_SHARE) * (1 + math.cos(math.pi * fallen)) / 2
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+    return _fitting(now, job, least=1, epoch=epoch, step=0, work=work)
 
 
-@contextlib.contextmanager
-def _memory(batch: int, side: int) -> Iterator[None]:
-    """Running out of memory, said with what to do about it."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise RunFailed(
-            f"out of memory with batch {batch} at {side} px; "
-            f"try --set batch={max(1, batch // 2)} or a smaller image_size"
-        ) from error
+def _fitting(now: Progress, job: TrainJob, *, least: int, epoch: int, step: int, work: Callable[[], T]) -> T:
+    """What `work` returns, with fewer images at once each time that memory runs out.
+
+    Raises:
+        RunFailed: that is not allowed, or they can't be fewer.
+    """
+    while True:
+        try:
+            return work()
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+        # Here, where the error no longer holds the tensors that didn't fit.
+        record = halved(job.settings, at_once=now.at_once, least=least, epoch=epoch, step=step)
+        now.halved.append(record)
+        now.at_once = record.batch
+        now.optimizer.zero_grad()
+        gc.collect()
+        if now.device.type == "cuda":
+            torch.cuda.empty_cache()

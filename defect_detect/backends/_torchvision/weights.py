@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.error import URLError
 
 import torch
@@ -16,7 +15,7 @@ from torchvision.models.detection import (
     SSDLite320_MobileNet_V3_Large_Weights,
 )
 
-from defect_detect.data.files import atomic_write, sha256_file
+from defect_detect.data.files import sha256_file
 from defect_detect.errors import ConfigError, Fault, FrameworkMissing, RunFailed
 from defect_detect.job import TrainJob
 
@@ -67,12 +66,10 @@ def initialize(network: Any, job: TrainJob) -> str:
     return f"{source} sha256:{sha256_file(path)}"
 
 
-def save(network: Any, job: TrainJob, *, labels: int, masks: str, path: Path) -> None:
+def write(file: BinaryIO, network: Any, job: TrainJob, *, labels: int, masks: str) -> None:
     """Write the checkpoint: tensors and plain values only, so that loading one runs no code."""
-    buffer = io.BytesIO()
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    torch.save({"format": _FORMAT, "model": job.model, "labels": labels, "masks": masks, "state": state}, buffer)
-    atomic_write(path, buffer.getvalue())
+    torch.save({"format": _FORMAT, "model": job.model, "labels": labels, "masks": masks, "state": state}, file)
 
 
 def restore(network: Any, job: TrainJob, *, labels: int, path: Path) -> str:

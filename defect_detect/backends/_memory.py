@@ -1,0 +1,43 @@
+"""Running out of memory while training: how it shows, and what is done about it."""
+
+from __future__ import annotations
+
+from defect_detect.errors import RunFailed
+from defect_detect.job import Halved, Settings
+
+_SIGNS = (
+    "out of memory",  # CUDA
+    "can't allocate memory",  # torch on a CPU
+    "not enough memory",
+    "cublas_status_alloc_failed",  # libraries that find none left and say so in their own words
+    "cudnn_status_internal_error",
+    "unable to find an engine",
+)
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether the error says that memory, the GPU's or the computer's, ran out."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)
+
+
+def halved(settings: Settings, *, at_once: int, least: int, epoch: int, step: int) -> Halved:
+    """The record of going on with half of the `at_once` images that didn't fit, where the settings allow it.
+
+    `least`: images at once that the network needs. The step is 0 where an epoch's validation ran out.
+
+    Raises:
+        RunFailed: they don't, or there is nothing left to halve; says what to do.
+    """
+    where = f"in epoch {epoch}, batch {step}" if step else f"while validating epoch {epoch}"
+    text = f"out of memory {where} with {at_once} images at once at {settings.image_size} px"
+    if at_once // 2 < least:
+        raise RunFailed(f"{text}, which can't be fewer; try a smaller image_size or model")
+    if settings.on_out_of_memory != "halve":
+        raise RunFailed(
+            f"{text}; try --set batch={max(1, at_once // 2)}, a smaller image_size, or --set on_out_of_memory=halve,"
+            " which goes on with fewer images at once and adds up their gradients"
+        )
+    print(f"{text}; goes on with {at_once // 2} at once, their gradients added up")  # noqa: T201  the log
+    return Halved(epoch=epoch, step=step, batch=at_once // 2)
