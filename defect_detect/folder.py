@@ -71,6 +71,19 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     tiling: job.Tiling | None = None
     """How pictures were cut for the detectors that were trained."""
 
+    def __post_init__(self) -> None:
+        """Raises `ValueError`, which a file that was edited by hand may deserve."""
+        for name in (*self.trained, *self.foreign):
+            if name in ("", ".", "..") or "/" in name or "\0" in name:
+                raise ValueError(f"{name!r} is no name of a detector")
+        seeds = [*self.trained.values()]
+        if any(not given or len(set(given)) < len(given) or min(given) < 0 for given in seeds):
+            raise ValueError("seeds that are not 0 or more, each once")
+        if any("test" not in splits or not {*splits} <= {*SPLITS} for splits in self.foreign.values()):
+            raise ValueError(f"splits other than {' and '.join(SPLITS)}, or none of test")
+        if not (self.resamples >= 1 and 0 < self.iou <= 1 and self.geometry in ("box", "mask")):
+            raise ValueError("resamples below 1, an IoU outside (0, 1] or a geometry other than box and mask")
+
     @property
     def rule(self) -> Rule:
         """When a prediction finds a defect."""
@@ -107,6 +120,8 @@ def contenders(folder: Path, request: Request) -> tuple[Contender, ...]:
     """
     root = folder / request.dataset
     homes: list[tuple[str, int, dict[str, Path]]] = []
+    if not (request.trained or request.foreign):
+        raise PredictionsError(Fault(where=str(folder), expected="a comparison of detectors", found="none asked for"))
     for name, seeds in request.trained.items():
         for seed in seeds:
             said_in = run_folder(folder, name, seed) / "predictions"
@@ -165,11 +180,15 @@ def read_manifest(beside: Path) -> job.Manifest | None:
     """
     path = beside / "manifest.json"
     try:
-        return msgspec.json.decode(path.read_bytes(), type=job.Manifest)
-    except FileNotFoundError:
+        manifest: job.Manifest = job.decode(path.read_bytes(), job.Manifest)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except msgspec.MsgspecError as error:
-        raise PredictionsError(Fault(where=str(path), expected="a manifest", found=str(error))) from error
+    except (OSError, msgspec.MsgspecError) as error:
+        raise PredictionsError(Fault(
+            where=str(path), expected="a manifest as a prediction leaves it", found=str(error),
+            fix="Predict again, or remove it: the predictions then stand for themselves.",
+        )) from error  # fmt: skip
+    return manifest
 
 
 def review(folder: Path, request: Request) -> Review | None:
@@ -189,6 +208,9 @@ def load(folder: Path) -> tuple[Comparison, tuple[Judged, ...], Dataset]:
     """
     request, comparison = read(folder)
     found = contenders(folder, request)
+    ours, theirs = found[0].runs[0].test.truth.fingerprint, comparison.dataset.fingerprints.get("test", "")
+    if ours != theirs:
+        raise _other(f"figures of this test split ({ours[:12]})", f"figures of another one ({theirs[:12]})")
     decided = review(folder, request)
     if decided is not None:
         found = reviewed(found, decided)
@@ -208,9 +230,22 @@ def judged(found: Sequence[Contender], comparison: Comparison) -> tuple[Judged, 
 def standings(found: Sequence[Contender], comparison: Comparison) -> list[Standing]:
     """The contenders at the thresholds that the comparison names."""
     points = {detector.name: detector.operating_point for detector in comparison.detectors}
+    for one in found:
+        point, names = points.get(one.name), {category.name for category in one.runs[0].test.truth.categories}
+        if point is None or len(point.thresholds) != len(one.runs):
+            raise _other(f"thresholds for {len(one.runs)} runs of {one.name}", "none" if point is None else "others")
+        if point.by_class and (len(point.by_class) != len(one.runs) or any({*by} != names for by in point.by_class)):
+            raise _other(f"a threshold of each class for {len(one.runs)} runs of {one.name}", "others")
     return [
         Standing(contender=one, threshold=tuple(_vectors(points[one.name], one.runs[0].test.truth))) for one in found
     ]
+
+
+_AGAIN = "Run the command that made it again: what is finished and unchanged is kept."
+
+
+def _other(expected: str, found: str) -> InputError:
+    return InputError(Fault(where="comparison.json", expected=expected, found=found, fix=_AGAIN))
 
 
 def _vectors(point: OperatingPoint, truth: Dataset) -> Iterator[Floats]:
@@ -228,13 +263,14 @@ def read(folder: Path) -> tuple[Request, Comparison]:
         InputError: the folder holds no finished comparison.
     """
     try:
-        request = msgspec.json.decode((folder / "request.json").read_bytes(), type=Request)
-        comparison = msgspec.json.decode((folder / "comparison.json").read_bytes(), type=Comparison)
-    except FileNotFoundError as error:
+        request: Request = job.decode((folder / "request.json").read_bytes(), Request)
+        comparison: Comparison = job.decode((folder / "comparison.json").read_bytes(), Comparison)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             Fault(where=str(folder), expected="the folder of a finished comparison", found=f"no {error.filename}",
                   fix="Give the --out folder of tools/compare.py or tools/evaluate.py.")
         ) from None  # fmt: skip
-    except msgspec.MsgspecError as error:
-        raise InputError(Fault(where=str(folder), expected="a comparison of this version", found=str(error))) from error
+    except (OSError, msgspec.MsgspecError) as error:
+        raise InputError(Fault(where=str(folder), expected="a comparison of this version", found=str(error),
+                               fix=_AGAIN)) from error  # fmt: skip
     return request, comparison

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,10 @@ from defect_detect.data.records import (
 from defect_detect.data.regions import to_coco
 from defect_detect.data.splitfile import PICTURES, decoded, not_ours
 from defect_detect.errors import DatasetError, Fault
+from defect_detect.job import decode
 from defect_detect.tables import Dataset
+
+_SPLITS = ("train", "val", "test")
 
 __all__ = ["PICTURES", "Origin", "describe", "is_normalized", "load", "splits", "write"]
 
@@ -71,13 +75,17 @@ def describe(root: Path) -> DatasetFile:
     """
     path = root / "dataset.json"
     try:
-        content = msgspec.json.decode(path.read_bytes(), type=DatasetFile)
-    except OSError:
-        raise DatasetError(not_ours(root, "no dataset.json")) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        content: DatasetFile = decode(path.read_bytes(), DatasetFile)
+    except msgspec.DecodeError as error:
         raise DatasetError(not_ours(path, str(error))) from None
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        raise DatasetError(not_ours(root, "no dataset.json")) from None
     if content.schema != SCHEMA:
         raise DatasetError(not_ours(path, f"schema {content.schema}, this version reads {SCHEMA}"))
+    if not content.splits or not {*content.splits} <= {*_SPLITS}:
+        raise DatasetError(
+            not_ours(path, f"splits {', '.join(content.splits) or 'none'} instead of {', '.join(_SPLITS)}")
+        )
     return content
 
 
@@ -100,10 +108,13 @@ def load(root: Path, split: str, *, verify: bool = False) -> Dataset:
             unpack=lambda columns: kept.unpack(root, columns),
             verify=verify,
         )
-    except OSError:
-        have = ", ".join(found.stem for found in sorted(root.glob("*.json")) if found.stem != "dataset")
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        have = ""
+        with contextlib.suppress(OSError, ValueError):
+            have = ", ".join(found.stem for found in sorted(root.glob("*.json")) if found.stem != "dataset")
         raise DatasetError(
-            Fault(where=str(root), expected=f"a normalized dataset with the split {split!r}", found=have or "none",
+            Fault(where=str(root), expected=f"a normalized dataset with the split {split!r}",
+                  found=have or f"none ({getattr(error, 'strerror', None) or error})",
                   fix="Run tools/normalize.py on the COCO files first.")
         ) from None  # fmt: skip
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from defect_detect import job
 from defect_detect.errors import DatasetError, Fault, did_you_mean
 
 VERSION = 1
@@ -96,9 +97,9 @@ def read(path: Path) -> Review:
             continue
         try:
             if header is None:
-                header = msgspec.json.decode(line, type=Header)
+                header = job.decode(line, Header)
             else:
-                entries.append(msgspec.json.decode(line, type=Entry))
+                entries.append(job.decode(line, Entry))
         except msgspec.MsgspecError as error:
             what = "an entry of a review" if header is not None else "the header of a review"
             faults.append(Fault(where=f"{path.name}:{number}", expected=what, found=str(error)))

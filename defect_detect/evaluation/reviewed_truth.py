@@ -60,10 +60,14 @@ class _Place:
     @classmethod
     def of(cls, truth: Dataset, entry: Entry) -> _Place:
         names = [category.name for category in truth.categories]
+        image = truth.images.file.index(entry.image)
+        width, height = truth.images.size[image].tolist()
+        box = np.array([entry.true_box or entry.box], np.float64)
         return cls(
-            image=truth.images.file.index(entry.image),
+            image=image,
             label=names.index(entry.true_category or entry.category),
-            box=np.array(entry.true_box or entry.box, np.float64),
+            # A prediction may reach past the edge; a defect can't.
+            box=geometry.clip(box, width, height)[0],
             ignore=entry.decision == reviews.BORDERLINE,
         )
 
@@ -127,14 +131,20 @@ def _places(truth: Dataset, review: Review, contenders: Sequence[Contender]) -> 
         elif category not in names:
             faults.append(Fault(where=named(entry), expected=" | ".join(names), found=repr(category),
                                 fix=did_you_mean(category, names)))  # fmt: skip
-        elif not (box[0] < box[2] and box[1] < box[3]):
-            faults.append(Fault(where=named(entry), expected="a box with an area", found=str(list(box))))
+        elif not (box[0] < box[2] and box[1] < box[3] and _has_area(_Place.of(truth, entry))):
+            faults.append(Fault(where=named(entry), expected="a box with an area in the picture", found=str(list(box)),
+                                fix="x0 y0 x1 y1 in px."))  # fmt: skip
         elif not _was_said(entry, truth, contenders):
             faults.append(Fault(where=named(entry), expected=f"a prediction of {entry.detector}", found="none there",
                                 fix="Leave out its detector if the place itself is meant."))  # fmt: skip
         else:
             sound.append((entry, _Place.of(truth, entry)))
     return [*faults, *_contradictions(sound), *_labelled(truth, review, sound)]
+
+
+def _has_area(place: _Place) -> bool:
+    x0, y0, x1, y1 = place.box.tolist()
+    return bool(x0 < x1 and y0 < y1)
 
 
 def _was_said(entry: Entry, truth: Dataset, contenders: Sequence[Contender]) -> bool:
