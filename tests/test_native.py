@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from defect_detect import geometry, native
-from defect_detect.data import coco, outlined, plain, predictions
+from defect_detect.data import coco, outlined, placing, plain, predictions, settled
 from defect_detect.evaluation import kernels, matching
 from defect_detect.evaluation.judged import Rule
 from defect_detect.masks import Masks, areas, overlaps
@@ -96,6 +97,8 @@ def same(one, other):
         return one is other
     for name in one.__dataclass_fields__:
         ours, theirs = getattr(one, name), getattr(other, name)
+        if isinstance(ours, Mapping):
+            continue
         if type(ours) is not type(theirs):
             return False
         if isinstance(ours, np.ndarray) and ours.dtype != theirs.dtype:
@@ -187,10 +190,11 @@ def test_files_are_read_the_same_both_ways(tmp_path, pure, masks):
     )
 
     assert same(said, said_too)
-    for column in ("image", "label", "box", "area", "crowd", "ignore", "id", "source_id"):
-        assert np.array_equal(getattr(ours.defects, column), getattr(theirs.defects, column)), column
-    assert ours.defects.region == theirs.defects.region
-    assert ours.images.file == theirs.images.file
+    assert same(ours.defects, theirs.defects)
+    assert same(ours.images, theirs.images)
+    assert list(ours.images.attribute) == list(theirs.images.attribute)
+    for name, values in ours.images.attribute.items():
+        assert np.array_equal(values, theirs.images.attribute[name])
 
 
 def test_a_split_with_regions_is_read_by_the_scanner(tmp_path):
@@ -198,6 +202,150 @@ def test_a_split_with_regions_is_read_by_the_scanner(tmp_path):
 
     assert outlined.truth((tmp_path / "test.json").read_bytes()) is not None
     assert outlined.results((tmp_path / "said.json").read_bytes()) is not None
+
+
+@pytest.fixture(scope="module")
+def boxes_only(tmp_path_factory):
+    """The bytes of a split of boxes."""
+    folder = tmp_path_factory.mktemp("boxes")
+    split(folder, masks=False)
+    return (folder / "test.json").read_bytes()
+
+
+def test_a_split_of_boxes_is_settled_by_the_extension(tmp_path, boxes_only):
+    found = settled.dataset(tmp_path, "test", boxes_only, "images")
+
+    assert found is not None
+    assert found.images.file == tuple(f"images/{row}ä.png" for row in range(9))
+    assert found.images.attribute["source_file"].tolist() == [f"images/{row}ä.png" for row in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("id", 0), ("id", 2), ("id", 2**53 - 1), ("width", 0), ("height", 2**31), ("file_name", "../a.png"),
+        ("file_name", "/a.png"), ("file_name", "a//b"), ("file_name", ""), ("file_name", "a\\b"), ("file_name", "\x7f"),
+        ("file_name", "1ä.png"), ("group", 3), ("source_id", "x"), ("sha256", None), ("attributes", {"a": 1}),
+        ("width", 10.0), ("width", True),
+    ],
+)  # fmt: skip
+def test_a_split_with_an_odd_picture_is_left_to_python(tmp_path, boxes_only, name, value):
+    content = json.loads(boxes_only)
+    content["images"][0][name] = value
+
+    assert settled.dataset(tmp_path, "test", json.dumps(content).encode(), "images") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("id", 0), ("id", 2), ("image_id", 99), ("image_id", -(2**52)), ("category_id", 0), ("category_id", 9),
+        ("bbox", [-1, 0, 5, 5]), ("bbox", [0, 0, 0, 5]), ("bbox", [0, 0, 5, 1e6]), ("bbox", [0, 0, 5, -5]),
+        ("area", -1), ("iscrowd", 2), ("ignore", -1), ("attributes", {"a": 1}), ("source_id", "x"), ("area", None),
+    ],
+)  # fmt: skip
+def test_a_split_with_an_odd_annotation_is_left_to_python(tmp_path, boxes_only, name, value):
+    content = json.loads(boxes_only)
+    content["annotations"][0][name] = value
+
+    assert settled.dataset(tmp_path, "test", json.dumps(content).encode(), "images") is None
+
+
+def test_a_split_with_an_odd_head_is_left_to_python(tmp_path, boxes_only):
+    raw = boxes_only
+    whole = json.loads(raw)
+    heads = [
+        whole | {"info": whole["info"] | changed}
+        for changed in ({"schema": 99}, {"split": "val"}, {"regions": True}, {"scale": -1.0}, {"normalized_by": "me"})
+    ]
+    heads += [whole | {"categories": whole["categories"][::-1]}, {k: v for k, v in whole.items() if k != "images"}]
+    twice = raw.replace(b'"annotations":', b'"annotations": [], "annotations":')
+    for text in (twice, raw[:-3], raw + b"x", b"[]", b"{}", *(json.dumps(head).encode() for head in heads)):
+        assert settled.dataset(tmp_path, "test", text, "images") is None
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(st.data())
+def test_a_damaged_split_never_comes_out_different(tmp_path, boxes_only, data):
+    text = bytearray(boxes_only)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(text)))
+        text[at : at + data.draw(st.integers(0, 3))] = data.draw(
+            st.binary(max_size=3) | st.sampled_from([b"[", b"}", b'"', b"e9", b",", b"7", b".5", b"00"])
+        )
+    found = settled.dataset(tmp_path, "test", bytes(text), "images")
+    if found is not None:
+        content = json.loads(text)
+        assert [one["file_name"] for one in content["images"]] == [name[7:] for name in found.images.file]
+        assert [one["id"] for one in content["annotations"]] == found.defects.id.tolist()
+        assert [one["area"] for one in content["annotations"]] == found.defects.area.tolist()
+        assert [one["bbox"][:2] for one in content["annotations"]] == found.defects.box[:, :2].tolist()
+
+
+def test_rows_written_differently_are_read_like_those_before_them():
+    # Short numbers are read in one step, all others with care; spaces and the order of keys change midway.
+    values = [
+        "1.25",
+        "12345678.5",
+        "0.000000001",
+        "1e2",
+        "7",
+        "-0.0",
+        "-3.5",
+        "123456789012",
+        "0.1234567",
+        "0.12345678",
+    ]
+    rows = [
+        f'{{"image_id": {i}, "category_id": 3, "bbox": [{a}, {b}, 1.5, 2], "score": {a}}}'
+        for i, (a, b) in enumerate(zip(values * 9, values[::-1] * 9, strict=True))
+    ]
+    rows[40] = rows[40].replace(" ", "")
+    rows[41] = '{"score": 0.5, "bbox": [1.0, 2.0, 3.0,  4.0], "category_id": 3, "image_id" : 41}'
+    text = ("[" + ", ".join(rows) + "]").encode()
+    entries = json.loads(text)
+
+    found = compiled.scan(text, None, tuple(plain._SAID_FIELDS.items()), False)
+
+    assert np.frombuffer(found[3][3]).tobytes() == np.array([one["score"] for one in entries], float).tobytes()
+    assert np.frombuffer(found[3][2]).tobytes() == np.array([one["bbox"] for one in entries], float).tobytes()
+    assert np.frombuffer(found[3][0], np.int64).tolist() == [one["image_id"] for one in entries]
+    for cut in range(0, len(text), 7):
+        assert compiled.scan(text[:cut], None, tuple(plain._SAID_FIELDS.items()), False) is None
+
+
+@given(st.lists(st.integers(-5, 300), unique=True), st.lists(st.integers(-10, 310)))
+def test_rows_are_found_by_id_both_ways(known, asked):
+    row = {id_: at for at, id_ in enumerate(known)}
+    expected = [row[id_] for id_ in asked] if set(asked) <= row.keys() else None
+    arguments = np.array(known, np.int64), np.array(asked, np.int64)
+    native.compiled = None
+    try:
+        theirs = placing.places(*arguments)
+    finally:
+        native.compiled = compiled
+    for found in (placing.places(*arguments), theirs):
+        assert (None if found is None else found.tolist()) == expected
+
+
+def test_ids_that_occur_twice_or_lie_far_apart_are_declined(pure):
+    for known in ([1, 1], [1, 2**60]):
+        ids = np.array(known, np.int64)
+        assert placing.places(ids, ids) is None
+        assert pure(placing.places, ids, ids) is None
+
+
+def test_places_outside_the_text_are_refused():
+    for place in ([[0, 9]], [[-1, 2]], [[2, 1]]):
+        places = np.array(place)
+        for call in (
+            lambda places=places: compiled.texts(b"abc", places, ""),
+            lambda places=places: compiled.wide(b"abc", places),
+            lambda places=places: compiled.lead_inside(b"abc", places),
+            lambda places=places: compiled.equal_texts(b"abc", places, places),
+        ):  # fmt: skip
+            with pytest.raises(ValueError, match="outside"):
+                call()
 
 
 # Matching

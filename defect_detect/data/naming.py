@@ -29,13 +29,18 @@ class Names:
         self.split = dataset.split
         self.dataset = dataset
         self.category = {category.name: row for row, category in enumerate(dataset.categories)}
-        self.images: Mapping[Space, Mapping[Key | None, int]] = {
-            "normalized": {id_: row for row, id_ in enumerate(dataset.images.id.tolist())},
-            "source": dict(zip(_keys(dataset.images.source_id), range(len(dataset.images)), strict=True)),
-        }
         self.labels: Mapping[Space, Mapping[Key | None, int]] = {
             "normalized": {category.id: row for row, category in enumerate(dataset.categories)},
             "source": {key(category.source_id): row for row, category in enumerate(dataset.categories)},
+        }
+
+    @functools.cached_property
+    def images(self) -> Mapping[Space, Mapping[Key | None, int]]:
+        """Rows of images by id, in either numbering."""
+        images = self.dataset.images
+        return {
+            "normalized": {id_: row for row, id_ in enumerate(images.id.tolist())},
+            "source": dict(zip(_keys(images.source_id), range(len(images)), strict=True)),
         }
 
     @functools.cached_property

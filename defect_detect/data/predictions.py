@@ -10,18 +10,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from defect_detect import geometry
+from defect_detect import geometry, native
 from defect_detect.data import outlined
 from defect_detect.data.entries import of_entries
 from defect_detect.data.files import atomic_write
 from defect_detect.data.naming import Names, decide
 from defect_detect.data.parsing import read_bytes
+from defect_detect.data.placing import places
 from defect_detect.data.plain import Said, results
 from defect_detect.data.regions import to_coco
 from defect_detect.errors import Fault, PredictionsError
-from defect_detect.job import Manifest
+from defect_detect.job import Manifest, decode
 from defect_detect.ranking import ranked
-from defect_detect.tables import Column, Dataset, Ints, Predictions, Region, Rle
+from defect_detect.tables import Column, Dataset, Floats, Ints, Predictions, Region, Rle
 
 _TABLE = 8
 """A table of all ids is quicker than sorting them while it is at most so many times as long as the rows."""
@@ -55,27 +56,64 @@ def read(path: Path, dataset: Dataset, *, ids: str = "auto") -> Predictions:
 def _of_columns(
     path: Path, said: Said, names: Names, ids: str, region: tuple[Rle, ...] | None = None
 ) -> Predictions | None:
-    """The predictions, or None if one of them does not fit the dataset.
+    """The predictions, or None if one of them does not fit the dataset. `said` is used up.
 
     Raises:
         PredictionsError: their ids as a whole don't.
+    """
+    meant = _meant(said, names) if ids != "source" else None
+    image, label = _decided(path, said, names, ids) if meant is None else meant
+    known = image.min(initial=0) >= 0 and label.min(initial=0) >= 0
+    if not (known and _settled(said.xywh, said.score)):
+        return None
+    if region is not None:
+        size = np.array([(one.width, one.height) for one in region], np.int64)
+        if not np.array_equal(size, names.dataset.images.size[image]):
+            return None
+    return Predictions(image=image, label=label, box=said.xywh, score=said.score, region=region)
+
+
+def _meant(said: Said, names: Names) -> tuple[Ints, Ints] | None:
+    """Rows of images and classes where every id is known and either numbering has one meaning: the normal case."""
+    dataset = names.dataset
+    images, categories = dataset.images.id, np.array([one.id for one in dataset.categories], np.int64)
+    if not _same(dataset.images.source_id, images) or not _same(
+        tuple(c.source_id for c in dataset.categories), categories
+    ):
+        return None
+    image = places(images, said.image_id)
+    label = None if image is None else places(categories, said.category_id)
+    return None if image is None or label is None else (image, label)
+
+
+def _same(source: tuple[int | str, ...], ids: Ints) -> bool:
+    if native.compiled is not None:
+        return bool(native.compiled.same_ids(source, ids))
+    return set(map(type, source)) <= {int} and list(source) == ids.tolist()
+
+
+def _decided(path: Path, said: Said, names: Names, ids: str) -> tuple[Ints, Ints]:
+    """Rows of images and classes, -1 for unknown ids.
+
+    Raises:
+        PredictionsError: the ids as a whole don't fit.
     """
     images, image_of = _distinct(said.image_id)
     labels, label_of = _distinct(said.category_id)
     space = decide(path, set(images.tolist()), set(labels.tolist()), names, ids=ids)
     image_row = np.fromiter(map(names.images[space].get, images.tolist(), repeat(-1)), np.int64)
     label_row = np.fromiter(map(names.labels[space].get, labels.tolist(), repeat(-1)), np.int64)
-    known = image_row.min(initial=0) >= 0 and label_row.min(initial=0) >= 0
-    box, score = said.xywh.copy(), said.score
-    if not (known and box[:, 2:].min(initial=0) >= 0 and score.min(initial=0) >= 0 and score.max(initial=0) <= 1):
-        return None
+    return image_row[image_of], label_row[label_of]
+
+
+def _settled(box: Floats, score: Floats) -> bool:
+    """Whether sizes and scores are as they should be; if so x y width height have become x0 y0 x1 y1."""
+    if native.compiled is not None:
+        return bool(native.compiled.said_right(box, score))
+    if not (box[:, 2:].min(initial=0) >= 0 and score.min(initial=0) >= 0 and score.max(initial=0) <= 1):
+        return False
     box[:, 2:] += box[:, :2]
-    image = image_row[image_of]
-    if region is not None:
-        size = np.array([(one.width, one.height) for one in region], np.int64)
-        if not np.array_equal(size, names.dataset.images.size[image]):
-            return None
-    return Predictions(image=image, label=label_row[label_of], box=box, score=score, region=region)
+    return True
 
 
 def _distinct(ids: Ints) -> tuple[Ints, Ints]:
@@ -151,7 +189,7 @@ def _is_ours(path: Path, raw: bytes, dataset: Dataset) -> bool:
         PredictionsError: it was made by our own runs, for another dataset.
     """
     try:
-        manifest = msgspec.json.decode((path.parent / "manifest.json").read_bytes(), type=Manifest)
+        manifest: Manifest = decode((path.parent / "manifest.json").read_bytes(), Manifest)
     except (OSError, msgspec.DecodeError):
         return False
     if manifest.predictions_sha256 != hashlib.sha256(raw).hexdigest():

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from defect_detect.data import outlined, plain, soundness
+from defect_detect.data import outlined, plain, settled, soundness
 from defect_detect.data.columns import columns
 from defect_detect.data.records import SCHEMA, WRITER, DefectRecord, ImageRecord, SplitFile
 from defect_detect.data.regions import from_coco
@@ -27,6 +27,9 @@ def decoded(path: Path, raw: bytes) -> Dataset:
     Raises:
         DatasetError: it was not written by this package, or was damaged.
     """
+    found = settled.dataset(path.parent, path.stem, raw, PICTURES)
+    if found is not None:
+        return found
     try:
         with_regions = outlined.truth(raw)
         numbers = plain.truth(raw) if with_regions is None else None

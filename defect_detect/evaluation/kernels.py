@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from types import ModuleType
+
 import numpy as np
 
 from defect_detect import native
-from defect_detect.tables import Bools, Floats, Ints
+from defect_detect.tables import Bools, Column, Dataset, Floats, Ints, Predictions
 
 _BLOCK = 1 << 17
 """Candidate pairs looked at together: their columns stay in the processor's cache."""
@@ -50,6 +53,44 @@ def near(ours: Floats, theirs: Floats, crowd: Bools, spans: Spans, least: float)
         parts.append((p[keep], by[d[keep]], overlap[keep]))
     prediction, defect, overlap = (np.concatenate(column) for column in zip(*parts, strict=True))
     return prediction, defect, overlap
+
+
+def near_alike(truth: Dataset, predictions: Predictions, least: float) -> tuple[Ints, Ints, Floats]:
+    """`near`, compiled, of predictions and defects of one image and label."""
+    defects = truth.defects
+    found = _compiled().near_alike(
+        np.ascontiguousarray(predictions.box), np.ascontiguousarray(defects.box), defects.crowd,
+        *map(np.ascontiguousarray, (predictions.image, predictions.label, defects.image, defects.label)),
+        len(truth.images), len(truth.categories), least,
+    )  # fmt: skip
+    return np.frombuffer(found[0], np.int64), np.frombuffer(found[1], np.int64), np.frombuffer(found[2])
+
+
+def assigned(
+    pairs: Sequence[Column], ours: Sequence[Column], theirs: Sequence[Column], least: float, *, by_label: bool
+) -> dict[str, Column]:
+    """The columns of a `Matching`, compiled.
+
+    `pairs` are prediction, defect, overlap (M,); `ours` image, label, score, box of predictions; `theirs` label, box,
+    crowd, counts of defects. Pairs that overlap less than `least`, or with `by_label` differ in label, don't count.
+    """
+    predictions, defects = len(ours[0]), len(theirs[0])
+    columns = {
+        "prediction_of": np.empty(defects, np.int64),
+        "defect_of": np.empty(predictions, np.int64),
+        "absorbed": np.empty(predictions, np.bool_),
+        "iou": np.empty(defects),
+        "found_at": np.empty(defects),
+    }
+    given = (tuple(map(np.ascontiguousarray, side)) for side in (pairs, ours, theirs))
+    _compiled().assign(*given, least, by_label, *columns.values())
+    return columns
+
+
+def _compiled() -> ModuleType:
+    if native.compiled is None:
+        raise RuntimeError("the extension was not built")
+    return native.compiled
 
 
 def candidates(rows: Ints, first: Ints, count: Ints) -> tuple[Ints, Ints]:

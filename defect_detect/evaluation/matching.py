@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from defect_detect import native
 from defect_detect.data.predictions import canonical_order
 from defect_detect.errors import ConfigError, Fault, PredictionsError
 from defect_detect.evaluation.judged import Evaluation, Matching, Rule
-from defect_detect.evaluation.kernels import Spans, candidates, greedy, near
+from defect_detect.evaluation.kernels import Spans, assigned, candidates, greedy, near, near_alike
 from defect_detect.masks import Masks, overlaps
 from defect_detect.ranking import ranked
 from defect_detect.tables import Bools, Column, Dataset, Defects, Floats, Ints, Predictions
@@ -126,6 +127,9 @@ def _close(truth: Dataset, predictions: Predictions, rule: Rule) -> Pairs:
     if rule.geometry == "mask" or not rule.class_aware:
         return overlapping(truth, predictions, rule.geometry, least=least)
     defects, classes = truth.defects, len(truth.categories)
+    if native.compiled is not None:
+        prediction, defect, overlap = near_alike(truth, predictions, least)
+        return Pairs(prediction=prediction, defect=defect, overlap=overlap)
     spans = _spans(
         defects.image * classes + defects.label,
         predictions.image * classes + predictions.label,
@@ -141,7 +145,13 @@ def assign(
 
     `turn` is `turns` of the predictions, for those who assign often.
     """
-    keep = pairs.overlap >= min(rule.iou, _ALMOST_ONE)
+    least = min(rule.iou, _ALMOST_ONE)
+    if native.compiled is not None and turn is None:
+        ours = predictions.image, predictions.label, predictions.score, predictions.box
+        theirs = defects.label, defects.box, defects.crowd, defects.counts
+        pairs_ = pairs.prediction, pairs.defect, pairs.overlap
+        return Matching(rule=rule, **assigned(pairs_, ours, theirs, least, by_label=rule.class_aware))
+    keep = pairs.overlap >= least
     if rule.class_aware:
         keep &= predictions.label[pairs.prediction] == defects.label[pairs.defect]
     close = pairs.take(keep)

@@ -122,15 +122,32 @@ void sort_rows(int64_t *rows, int64_t *spare, Py_ssize_t count, const Keys *keys
     while (left < half) rows[to++] = spare[left++];
 }
 
+#define LARGE (1 << 18)
+
 bool reserve(Buffer *buffer, size_t more) {
     if (more <= buffer->room - buffer->used) return true;
     size_t room = buffer->room < 4096 ? 4096 : buffer->room;
     while (room - buffer->used < more) {
-        if (room > SIZE_MAX / 2) {
+        if (room > (size_t)PY_SSIZE_T_MAX / 4) {
             PyErr_NoMemory();
             return false;
         }
         room *= 2;
+    }
+    if (buffer->owner != NULL || room >= LARGE) {
+        /* Large storage is a bytearray from the beginning, which saves a copy of it. */
+        if (buffer->owner == NULL) {
+            PyObject *owner = PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)room);
+            if (owner == NULL) return false;
+            if (buffer->used > 0) memcpy(PyByteArray_AsString(owner), buffer->data, buffer->used);
+            free(buffer->data);
+            buffer->owner = owner;
+        } else if (PyByteArray_Resize(buffer->owner, (Py_ssize_t)room) < 0) {
+            return false;
+        }
+        buffer->data = PyByteArray_AsString(buffer->owner);
+        buffer->room = room;
+        return true;
     }
     char *data = realloc(buffer->data, room);
     if (data == NULL) {
@@ -142,6 +159,23 @@ bool reserve(Buffer *buffer, size_t more) {
     return true;
 }
 
+void release(Buffer *buffer) {
+    if (buffer->owner == NULL) free(buffer->data);
+    Py_CLEAR(buffer->owner);
+    buffer->data = NULL;
+    buffer->used = buffer->room = 0;
+}
+
+/* The buffer is empty afterwards. */
 PyObject *as_bytearray(Buffer *buffer) {
-    return PyByteArray_FromStringAndSize(buffer->data == NULL ? "" : buffer->data, (Py_ssize_t)buffer->used);
+    PyObject *result = NULL;
+    if (buffer->owner == NULL) {
+        result = PyByteArray_FromStringAndSize(buffer->data == NULL ? "" : buffer->data, (Py_ssize_t)buffer->used);
+    } else if (PyByteArray_Resize(buffer->owner, (Py_ssize_t)buffer->used) == 0) {
+        result = buffer->owner;
+        buffer->owner = NULL;
+        buffer->data = NULL;
+    }
+    release(buffer);
+    return result;
 }

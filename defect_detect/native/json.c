@@ -1,8 +1,6 @@
 /* The grammar of JSON (RFC 8259), and numbers as exact as Python's float(). */
 #include "json.h"
 
-#include <float.h>
-
 #define DEEPEST 32
 #define MOST_KEYS 24
 #define LARGEST_WHOLE (((int64_t)1 << 53) - 1)
@@ -151,6 +149,14 @@ static bool skip_escape(Cursor *cursor) {
 bool read_string(Cursor *cursor, bool plain, const unsigned char **start, size_t *length) {
     if (!take(cursor, '"')) return false;
     *start = cursor->at;
+    while (cursor->end - cursor->at >= 8) {
+        /* Eight bytes at once, while none of them is a quote, a backslash, under 0x20 or over 0x7F. */
+        uint64_t eight, low = 0x0101010101010101u, high = 0x8080808080808080u;
+        memcpy(&eight, cursor->at, 8);
+        uint64_t quote = eight ^ (low * '"'), escape = eight ^ (low * '\\');
+        if ((eight | (eight - low * 0x20) | (quote - low) | (escape - low)) & high) break;
+        cursor->at += 8;
+    }
     while (cursor->at < cursor->end) {
         unsigned char sign = *cursor->at;
         if (sign == '"') {

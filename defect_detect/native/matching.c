@@ -51,6 +51,28 @@ end:
     return result;
 }
 
+typedef struct {
+    const double *ours;
+    const double *theirs;
+    const bool *crowd;
+} Boxes;
+
+/* Add the pairs of prediction `row` and each of `many` defects that overlap by `least` or more. */
+static bool add_near(Buffer *out, const Boxes *boxes, int64_t row, const int64_t *by, int64_t many, double least) {
+    for (int64_t at = 0; at < many; at++) {
+        int64_t defect = by[at];
+        double found = overlap(boxes->ours + 4 * row, boxes->theirs + 4 * defect, boxes->crowd[defect]);
+        if (!(found > 0) || !(found >= least)) continue;
+        for (int i = 0; i < 3; i++)
+            if (out[i].room - out[i].used < 8 && !reserve(&out[i], 8)) return false;
+        memcpy(out[0].data + out[0].used, &row, 8);
+        memcpy(out[1].data + out[1].used, &defect, 8);
+        memcpy(out[2].data + out[2].used, &found, 8);
+        for (int i = 0; i < 3; i++) out[i].used += 8;
+    }
+    return true;
+}
+
 /* near(ours, theirs, crowd, first, count, by, least) -> bytearrays of prediction (int64, ascending), defect (int64) and
    overlap (float64 > 0 and >= least). Prediction p is held against by[first[p]] to by[first[p] + count[p] - 1]. */
 PyObject *native_near(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
@@ -74,25 +96,68 @@ PyObject *native_near(PyObject *self, PyObject *const *arguments, Py_ssize_t cou
     double least = PyFloat_AsDouble(arguments[6]);
     if (PyErr_Occurred()) goto end;
     if (!within(by, listed, defects, "defect")) goto end;
+    const Boxes boxes = {.ours = ours, .theirs = theirs, .crowd = crowd};
     for (int64_t row = 0; row < predictions; row++) {
         if (first[row] < 0 || many[row] < 0 || first[row] > listed || many[row] > listed - first[row]) {
             PyErr_Format(PyExc_ValueError, "row %lld is held against rows past the end", (long long)row);
             goto end;
         }
-        for (int64_t at = first[row]; at < first[row] + many[row]; at++) {
-            int64_t defect = by[at];
-            double found = overlap(ours + 4 * row, theirs + 4 * defect, crowd[defect]);
-            if (!(found > 0) || !(found >= least)) continue;
-            if (!reserve(&out[0], 8) || !reserve(&out[1], 8) || !reserve(&out[2], 8)) goto end;
-            memcpy(out[0].data + out[0].used, &row, 8);
-            memcpy(out[1].data + out[1].used, &defect, 8);
-            memcpy(out[2].data + out[2].used, &found, 8);
-            for (int i = 0; i < 3; i++) out[i].used += 8;
-        }
+        if (!add_near(out, &boxes, row, by + first[row], many[row], least)) goto end;
     }
     result = Py_BuildValue("(NNN)", as_bytearray(&out[0]), as_bytearray(&out[1]), as_bytearray(&out[2]));
 end:
-    for (int i = 0; i < 3; i++) free(out[i].data);
+    for (int i = 0; i < 3; i++) release(&out[i]);
+    close_columns(&columns);
+    return result;
+}
+
+/* near_alike(ours, theirs, crowd, image, label, other_image, other_label, images, classes, least) -> as `near`, each
+   prediction held against the defects of its image and label, in ascending order. */
+PyObject *native_near_alike(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    (void)self;
+    if (count != 10) return PyErr_Format(PyExc_TypeError, "near_alike takes 10 arguments, not %zd", count);
+    Columns columns = {0};
+    Buffer out[3] = {{0}};
+    Groups groups = {0};
+    int64_t *key = NULL;
+    PyObject *result = NULL;
+    Boxes boxes = {0};
+    const int64_t *image, *label, *other_image, *other_label;
+    if (!(boxes.ours = open_column(&columns, arguments[0], 'f', -1, 4, false))) goto end;
+    Py_ssize_t predictions = rows_of(&columns, 4);
+    if (!(boxes.theirs = open_column(&columns, arguments[1], 'f', -1, 4, false))) goto end;
+    Py_ssize_t defects = rows_of(&columns, 4);
+    if (!(boxes.crowd = open_column(&columns, arguments[2], 'b', defects, 1, false))) goto end;
+    if (!(image = open_column(&columns, arguments[3], 'i', predictions, 1, false))) goto end;
+    if (!(label = open_column(&columns, arguments[4], 'i', predictions, 1, false))) goto end;
+    if (!(other_image = open_column(&columns, arguments[5], 'i', defects, 1, false))) goto end;
+    if (!(other_label = open_column(&columns, arguments[6], 'i', defects, 1, false))) goto end;
+    long long images = PyLong_AsLongLong(arguments[7]), classes = PyLong_AsLongLong(arguments[8]);
+    double least = PyFloat_AsDouble(arguments[9]);
+    if (PyErr_Occurred()) goto end;
+    if (images < 0 || classes < 0 || images > INT32_MAX || classes > INT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "more images or classes than can be");
+        goto end;
+    }
+    if (!within(image, predictions, images, "image") || !within(label, predictions, classes, "label")) goto end;
+    if (!within(other_image, defects, images, "image") || !within(other_label, defects, classes, "label")) goto end;
+    key = malloc(((size_t)defects + 1) * sizeof(int64_t));
+    if (key == NULL) {
+        PyErr_NoMemory();
+        goto end;
+    }
+    for (Py_ssize_t row = 0; row < defects; row++) key[row] = other_image[row] * classes + other_label[row];
+    if (!group_rows(&groups, key, defects, images * classes)) goto end;
+    for (Py_ssize_t row = 0; row < predictions; row++) {
+        int64_t own = image[row] * classes + label[row];
+        int64_t from = groups.start[own], to = groups.start[own + 1];
+        if (to > from && !add_near(out, &boxes, row, groups.rows + from, to - from, least)) goto end;
+    }
+    result = Py_BuildValue("(NNN)", as_bytearray(&out[0]), as_bytearray(&out[1]), as_bytearray(&out[2]));
+end:
+    free(key);
+    free_groups(&groups);
+    for (int i = 0; i < 3; i++) release(&out[i]);
     close_columns(&columns);
     return result;
 }

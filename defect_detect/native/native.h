@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* The buffers one call holds; `close_columns` gives all of them back. */
-#define MOST_COLUMNS 16
+#define MOST_COLUMNS 20
 typedef struct {
     Py_buffer view[MOST_COLUMNS];
     int count;
@@ -44,26 +44,41 @@ typedef struct {
 } Keys;
 void sort_rows(int64_t *rows, int64_t *spare, Py_ssize_t count, const Keys *keys);
 
-/* Growing storage that becomes a bytearray. */
+/* Growing storage that becomes a bytearray; `owner` is that bytearray where the storage is a large one's already. */
 typedef struct {
     char *data;
     size_t used;
     size_t room;
+    PyObject *owner;
 } Buffer;
 bool reserve(Buffer *buffer, size_t more);
 PyObject *as_bytearray(Buffer *buffer);
+void release(Buffer *buffer);
 
 PyObject *native_greedy(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_assign(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_near_alike(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_same_ids(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_near(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_coco_order(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_coco_fates(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_coco_curves(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_scan(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_scan_lists(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_scan_loosely(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_texts(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_wide(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_equal_texts(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_lead_inside(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_rows_of(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_said_right(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_settle(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_number(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_canonical_counts(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_run_lengths(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_stretches(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_shared_pixels(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_crossing(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_extents(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 
 #endif

@@ -346,11 +346,11 @@ end:
     Py_XDECREF(names.height);
     Py_XDECREF(names.width);
     Py_XDECREF(names.rings);
-    free(out.data);
-    free(scratch.turns.data);
-    free(scratch.spare.data);
-    free(ends.data);
-    free(measures.data);
+    release(&out);
+    release(&scratch.turns);
+    release(&scratch.spare);
+    release(&ends);
+    release(&measures);
     close_columns(&columns);
     return result;
 }
