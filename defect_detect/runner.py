@@ -9,23 +9,29 @@ from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
-from defect_detect import job, resuming
-from defect_detect.data.files import atomic_write, sha256_file
+from defect_detect import holding, job, resuming
+from defect_detect.data.files import atomic_write, discard, sha256_file, sweep
 from defect_detect.errors import ConfigError, FrameworkMissing, RunFailed, Unsupported, WorkerDied
 
 Report = Callable[[job.Progress], None]
 
 _GRACE = 10.0
 """Seconds that a worker gets to end after SIGTERM."""
+STALLED_AFTER = 1800.0
+"""Seconds without a word after which a worker counts as hung, unless asked otherwise."""
+_TICK = 1.0
+"""Seconds between looks at whether a silent worker still lives."""
 _LOG_LINES = 15
 _PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES",
               "CUDA_HOME", "XDG_CACHE_HOME", "TORCH_HOME", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy",
@@ -34,9 +40,13 @@ _PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBR
 
 
 class Workers:
-    """The workers that run now, so that whoever started them from threads can end them all."""
+    """The workers that run now, so that whoever started them from threads can end them all.
 
-    def __init__(self) -> None:
+    `stalled_after`: seconds without a word after which one counts as hung and is ended; 0: never.
+    """
+
+    def __init__(self, stalled_after: float = STALLED_AFTER) -> None:
+        self.stalled_after = stalled_after
         self._running: set[subprocess.Popen[bytes]] = set()
         self._ended = False
 
@@ -52,9 +62,11 @@ class Workers:
         if self._ended:
             raise RunFailed("stopped before it began")
         # A session of its own: Ctrl-C reaches this process alone, which then ends the worker in order.
+        # It holds our locks too: a folder is free when nobody who could write there lives.
         worker = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=dict(environment), start_new_session=True
-        )
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=dict(environment), start_new_session=True,
+            pass_fds=holding.handles(),
+        )  # fmt: skip
         self._running.add(worker)
         if self._ended:  # while this one was starting
             _end(worker)
@@ -131,12 +143,17 @@ def execute(
     atomic_write(run / "job.json", job.encode(wanted))
     threads = wanted.settings.threads if isinstance(wanted, job.TrainJob) else wanted.threads
     command = [str(python_of(framework)), "-I", "-m", "defect_detect.worker", str(run.absolute())]
-    with (workers or Workers()).watching(command, _environment(threads)) as worker:
-        returncode = _supervise(worker, report or (lambda _: None))
+    workers = workers or Workers()
+    with workers.watching(command, _environment(threads)) as worker:
+        said = _supervise(worker, report or (lambda _: None), workers.stalled_after)
     try:
         result = job.decode_result((run / "result.json").read_bytes())
     except FileNotFoundError:
-        raise WorkerDied(returncode, _tail(run / "log.txt")) from None
+        if said is not None:  # there was no room for its result
+            raise _error(said, run) from None
+        raise WorkerDied(worker.returncode, _tail(run / "log.txt")) from None
+    except msgspec.MsgspecError as error:
+        raise RunFailed(f"{run / 'result.json'} is not what a worker writes: {error}") from error
     if isinstance(result, job.Failed):
         raise _error(result, run)
     return result
@@ -148,6 +165,7 @@ def _make_room(run: Path, wanted: job.Job) -> None:
     What that try goes on from stays, and its log.
     """
     run.mkdir(parents=True, exist_ok=True)
+    sweep(run)
     if _holds_work(run, wanted):
         aside = next(p for n in range(1, 10_000) if not (p := run.with_name(f"{run.name}.replaced-{n}")).exists())
         run.rename(aside)
@@ -156,7 +174,7 @@ def _make_room(run: Path, wanted: job.Job) -> None:
             if path.name not in ("job.json", "log.txt") and not path.name.startswith(resuming.FOLDER):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
     else:
-        shutil.rmtree(run)
+        discard(run)
     run.mkdir(parents=True, exist_ok=True)
 
 
@@ -174,13 +192,48 @@ def _holds_work(run: Path, wanted: job.Job) -> bool:
     return any(run.iterdir()) and not (same and failed)
 
 
-def _supervise(worker: subprocess.Popen[bytes], report: Report) -> int:
-    decoder = msgspec.json.Decoder(job.Progress)
+def _supervise(worker: subprocess.Popen[bytes], report: Report, stalled_after: float) -> job.Failed | None:
+    """Pass on what the worker says until it ends; the failure that it couldn't write down, if it says one.
+
+    Raises:
+        RunFailed: it hangs. Its stack is in its log then, and it is ended.
+    """
+    progress, failed = msgspec.json.Decoder(job.Progress), msgspec.json.Decoder(job.Failed)
+    said: job.Failed | None = None
+    for line in _lines(worker, stalled_after):
+        try:
+            report(progress.decode(line))
+        except msgspec.MsgspecError:
+            with contextlib.suppress(msgspec.MsgspecError):
+                said = failed.decode(line)
+    with contextlib.suppress(subprocess.TimeoutExpired):  # its result is written; what hangs is only its end
+        worker.wait(_GRACE)
+    return said
+
+
+def _lines(worker: subprocess.Popen[bytes], stalled_after: float) -> Iterator[bytes]:
+    """The lines of its standard output until that ends, or it does: a process that it left may keep the pipe open."""
     assert worker.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
-    for line in worker.stdout:
-        with contextlib.suppress(msgspec.MsgspecError):
-            report(decoder.decode(line))
-    return worker.wait()
+    pipe, rest, heard = worker.stdout.fileno(), b"", time.monotonic()
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while True:
+            ended = worker.poll() is not None
+            if selector.select(0 if ended else _TICK):
+                heard = time.monotonic()
+                if not (chunk := os.read(pipe, 1 << 16)):
+                    return
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from lines
+            elif ended:
+                return
+            elif stalled_after and time.monotonic() - heard > stalled_after:
+                os.kill(worker.pid, signal.SIGUSR1)  # `worker` has faulthandler write all stacks to the log
+                time.sleep(_TICK)
+                raise RunFailed(
+                    f"the worker hangs: not a word for {stalled_after:g} s. Where it hung stands at the end of its"
+                    " log.txt; if it was only slow, raise --stalled-after"
+                )
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:
@@ -191,6 +244,8 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             worker.wait(_GRACE)
             break
+    with contextlib.suppress(ProcessLookupError):  # those of the session that take SIGTERM lightly
+        os.killpg(worker.pid, signal.SIGKILL)
 
 
 def _environment(threads: int) -> dict[str, str]:

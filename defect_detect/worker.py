@@ -10,6 +10,7 @@ Out:  RUN/result.json, written once, whole, at the very end (`Trained` | `Predic
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import faulthandler
 import hashlib
@@ -21,13 +22,14 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from defect_detect import backends, installed, job, resuming
 from defect_detect.data import coco, pixels, predictions, tiling, untiling
-from defect_detect.data.files import atomic_write, sha256_file
+from defect_detect.data.files import FULL, atomic_write, sha256_file
 from defect_detect.errors import FrameworkMissing, InputError, RunFailed, Unsupported
 from defect_detect.tables import Dataset, Predictions
 from defect_detect.watching import Watching
@@ -47,17 +49,25 @@ def main() -> None:
         parser.error("a run folder is needed")
     _die_with_parent()
     out: Path = arguments.run
-    wire = _log_to(out / "log.txt")
+    wire = os.fdopen(os.dup(1), "wb")
     result: job.Result
     try:
+        _log_to(out / "log.txt")
         text = (out / "job.json").read_bytes()
         task = job.decode_job(text)
         watch = Watching(wire, out)
         result = _train(task, out, watch) if isinstance(task, job.TrainJob) else _predict(task, out, watch)
     except Exception as error:  # noqa: BLE001 - whatever it was, the parent must hear of it
-        traceback.print_exc()
+        with contextlib.suppress(OSError):  # the log's disk may be full
+            traceback.print_exc()
         result = job.Failed(kind=_kind(error), message=_message(error), traceback=traceback.format_exc())
-    atomic_write(out / "result.json", job.encode(result))
+    try:
+        atomic_write(out / "result.json", job.encode(result))
+    except OSError as error:
+        failed = result if isinstance(result, job.Failed) else job.Failed(kind="failed", message=_message(error))
+        wire.write(msgspec.json.encode(failed) + b"\n")
+        wire.flush()
+        sys.exit(1)
     if isinstance(result, job.Trained):
         resuming.clear(out)
 
@@ -206,6 +216,9 @@ def _kind(error: Exception) -> str:
 def _message(error: Exception) -> str:
     if isinstance(error, (InputError, RunFailed)):
         return str(error)
+    if isinstance(error, OSError) and error.errno in FULL:
+        return (f"no room: {error.strerror}: {error.filename or 'a file of the run'}. Make room and run the same"
+                " command again; what was finished is kept")  # fmt: skip
     return f"{type(error).__name__}: {error}"
 
 
@@ -216,16 +229,15 @@ def _peak_memory() -> int:
     return int(own + on_gpu)
 
 
-def _log_to(path: Path) -> BinaryIO:
-    """Send everything printed, by C code too, to `path`; the real standard output becomes the wire."""
-    wire = os.fdopen(os.dup(1), "wb")
+def _log_to(path: Path) -> None:
+    """Send everything printed, by C code too, to `path`, and all stacks when SIGUSR1 asks for them."""
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)  # a training that goes on has one already
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     faulthandler.enable()
-    return wire
+    faulthandler.register(signal.SIGUSR1)
 
 
 def _die_with_parent() -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 _BLOCK = 1 << 20
+PART = ".part"
+"""How the hidden name ends that a file or folder has while it is being made."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a system says when a file can't grow: disk full, quota, limit of the process."""
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
@@ -33,7 +39,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: no space, no permission, no such folder.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{_short(path.name)}.", suffix=PART, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -47,6 +53,37 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             Path(name).unlink()
         raise
     sync_folder(path.parent)
+
+
+def discard(folder: Path) -> None:
+    """Delete a folder so that it is gone at once: under its name there is never a half of it."""
+    doomed = Path(tempfile.mkdtemp(prefix=f".{_short(folder.name)}.", suffix=PART, dir=folder.parent))
+    folder.rename(doomed)  # onto an empty folder, which POSIX replaces
+    shutil.rmtree(doomed)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what killed processes left half made below `folder`, where nobody else may be writing now.
+
+    Finished datasets are not looked into: they came into being whole, and may hold 100,000 pictures.
+    """
+    for place, folders, files in os.walk(folder):
+        if "dataset.json" in files:
+            folders.clear()
+        for name in [name for name in files if _half_made(name)]:
+            (Path(place) / name).unlink(missing_ok=True)
+        for name in [name for name in folders if _half_made(name)]:
+            shutil.rmtree(Path(place) / name, ignore_errors=True)
+            folders.remove(name)
+
+
+def _half_made(name: str) -> bool:
+    return name.startswith(".") and name.endswith(PART)
+
+
+def _short(name: str) -> str:
+    """As much of a name as leaves room for what a temporary name adds: 255 bytes are allowed in all."""
+    return os.fsencode(name)[:100].decode(errors="ignore")
 
 
 def sync_folder(folder: Path) -> None:
