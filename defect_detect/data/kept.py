@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from defect_detect.data import packed, plain, records, soundness, splitfile
+from defect_detect.data import packed, plain, records, settled, soundness, splitfile
 from defect_detect.data.column_file import Columns
 from defect_detect.tables import Category, Column, Dataset, Defects, Images
 
