@@ -34,7 +34,7 @@ class _Rest(msgspec.Struct, frozen=True):
 def code() -> str:
     """What turns files into columns here; another version of it is another code."""
     makers = packed, plain, records, settled, soundness, splitfile
-    modules = (__file__, *(one.__file__ for one in makers))
+    modules = (__file__, *(str(one.__file__) for one in makers))
     return " ".join(f"{facts.st_size}.{facts.st_mtime_ns}" for facts in map(Path.stat, map(Path, modules)))
 
 
