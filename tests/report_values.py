@@ -109,7 +109,7 @@ def contender(name: str, truth: Dataset, validation: Dataset, *, skill: float, s
 
 
 def compared(
-    contenders: list[Contender], truth: Dataset, policy: str = "fppi<=0.5"
+    contenders: list[Contender], truth: Dataset, policy: str = "fppi<=0.5", *, per_class: bool = False
 ) -> tuple[values.Comparison, tuple[Judged, ...]]:
     """The real comparison, with few resamples."""
     splits = {"val": 12, "test": len(truth.images)}
@@ -122,8 +122,9 @@ def compared(
         unit=truth.unit,
     )  # fmt: skip
     return compare(
-        contenders, policy=parse_policy(policy), resamples=60, facts=facts, versions={"python": "3.11.2"}, allow=True
-    )
+        contenders, policy=parse_policy(policy, per_class=per_class), resamples=60, facts=facts,
+        versions={"python": "3.11.2"}, allow=True,
+    )  # fmt: skip
 
 
 def pod(of: str = "all", status: str = "ok", *, shift: float = 0.0, hits: int = 90, targets: int = 120) -> values.Pod:

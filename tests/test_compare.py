@@ -192,6 +192,17 @@ def test_the_under_trained_get_no_verdict():
     assert comparison.detectors[0].under_trained
 
 
+def test_several_of_whom_the_same_is_to_be_said_share_a_sentence():
+    names = ("young", "green")
+    field = [contender(name, recall=0.7, entry=manifest(name, under_trained=True)) for name in names]
+    silent = [contender(name, recall=0.0, alarms=0.0) for name in ("mute", "still")]
+    told = compared(*field, contender("old", recall=0.7, entry=manifest("old")), *silent)[0].verdict
+
+    said = "young and green were still improving when their training ended: no verdict on them; train them longer."
+    assert said in told
+    assert "mute and still can't keep the policy at any threshold and count as missing every defect." in told
+
+
 def test_three_seeds_speak_of_the_detectors():
     comparison, judged = compared(contender("good", recall=0.97, seeds=3), contender("poor", recall=0.6, seeds=3))
 

@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from defect_detect.errors import Unreachable
 from defect_detect.evaluation import comparison as values
+from defect_detect.evaluation import per_class
 from defect_detect.evaluation.judged import Contender, Run
 from defect_detect.evaluation.matching import evaluate
 from defect_detect.evaluation.missed import rates, scored
+from defect_detect.evaluation.operating import parse_policy
 from defect_detect.report import page
 from defect_detect.report.sections import explorer
 from defect_detect.tables import Predictions
@@ -256,6 +259,70 @@ def test_what_one_detector_lacks_is_not_available_and_never_zero(browser, compar
     assert all(found.text_content(f'[data-row="{k}"] [data-figure="fn"] b') == "n/a" for k in (0, 1))
     assert shown(found, 2)["fn"] == f"{third.sweep.defects}/{third.sweep.defects}"
     found.close()
+
+
+@pytest.fixture(scope="module")
+def told_by_class(field):
+    truth, contenders = field
+    return report_values.compared(contenders, truth, policy="fppi<=0.2", per_class=True)[0]
+
+
+@pytest.mark.browser
+def test_with_thresholds_by_class_a_step_is_a_budget_and_its_thresholds_are_the_policys(
+    browser, field, told_by_class, tmp_path
+):
+    path = tmp_path / "report.html"
+    path.write_text(page.render(told_by_class, [], truth=None, measurements=None), encoding="utf-8")
+    found = browser.new_page()
+    said = []
+    found.on("pageerror", lambda error: said.append(str(error)))
+    found.goto(path.as_uri())
+    frozen = [shown(found, k) for k in range(3)]
+    names = [category.name for category in field[0].categories]
+
+    budgets = json.loads(found.text_content("#sweeps"))["budgets"]
+    slide(found, "#budget", budgets.index(0.2))
+    assert [shown(found, k) for k in range(3)] == frozen
+    for budget in (0.0, budgets[len(budgets) // 2], 1.0):
+        slide(found, "#budget", budgets.index(budget))
+        for place, contender in enumerate(field[1][:2]):
+            policy = parse_policy(f"fppi<={budget}", per_class=True)
+            try:
+                vectors = [per_class.thresholds_of(policy, scored(run.validation)) for run in contender.runs]
+            except Unreachable:
+                vectors = [np.full(len(names), np.inf)] * len(contender.runs)
+            parts = [rates(scored(run.test), one) for run, one in zip(contender.runs, vectors, strict=True)]
+            assert shown(found, place) == {
+                short: f"{sum(one[name].count for one in parts):,}/{sum(one[name].of for one in parts):,}"
+                for short, name in FIGURES.items()
+            }
+            if len(vectors) == 1 and np.isfinite(vectors[0]).any():
+                expected = ", ".join(
+                    f"{name} {score:.3f}" if np.isfinite(score) else f"{name} silent"
+                    for name, score in zip(names, vectors[0], strict=True)
+                )
+                assert found.text_content(f'[data-row="{place}"] .classes') == expected
+    found.focus("#score-0")
+    found.keyboard.press("ArrowRight")
+    assert "steady: at most " in found.text_content("#setting")
+    assert "One score holds for all classes" not in found.text_content("#explore")
+    found.check('[name="setting"][value="frozen"]')
+    assert [shown(found, k) for k in range(3)] == frozen
+    assert said == []
+    found.close()
+
+
+def test_a_sweep_by_class_tells_its_budgets(told_by_class, field):
+    for detector, contender in zip(told_by_class.detectors[:2], field[1], strict=False):
+        sweep = detector.sweep
+        assert sweep.budget == sorted(sweep.budget)
+        assert all(fppi <= limit for fppi, limit in zip(sweep.validation_fppi, sweep.budget, strict=True))
+        at = sweep.budget.index(0.2)
+        for seed, thresholds in enumerate(detector.operating_point.by_class):
+            assert {name: steps[at] for name, steps in sweep.by_class[seed].items()} == thresholds
+        assert sweep.missed[at] == detector.test.fn_rate.rate.count
+        assert len(sweep.by_class) == len(contender.runs)
+    assert told_by_class.detectors[2].sweep.budget == []
 
 
 SCALAR = st.text() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.none()

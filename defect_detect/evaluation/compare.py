@@ -37,6 +37,7 @@ from defect_detect.evaluation.resampling import draw
 from defect_detect.evaluation.review import Review
 from defect_detect.evaluation.sliced import sliced
 from defect_detect.evaluation.sweep import sweep
+from defect_detect.evaluation.sweep_by_class import sweep_by_class
 from defect_detect.evaluation.units import units
 from defect_detect.evaluation.warn import warnings
 
@@ -200,7 +201,7 @@ def _detector(
         under_trained=entrant.under_trained,
         measured=measured(entrant.contender),
         notes=[*seen.values(), *_capped(entrant)],
-        sweep=sweep(entrant),
+        sweep=sweep_by_class(entrant, policy) if policy.per_class else sweep(entrant),
         pod=pods(entrant.judged, draws.test, measure=measure, link=link) if entrant.measured else [],
         lrp=lrp(entrant.judged, measured=entrant.measured),
         calibration=calibration([run.test for run in entrant.contender.runs]),

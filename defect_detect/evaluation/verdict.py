@@ -181,18 +181,21 @@ def _budget(policy: Policy) -> str:
 
 
 def _unreachable(detectors: Sequence[Detector]) -> list[str]:
-    return [
-        f"{d.name} can't keep the policy at any threshold and counts as missing every defect."
-        for d in detectors
-        if d.operating_point.status == "unreachable" and d.test.fn_rate.rate.of
-    ]
+    names = [d.name for d in detectors if d.operating_point.status == "unreachable" and d.test.fn_rate.rate.of]
+    if not names:
+        return []
+    verb = "counts" if len(names) == 1 else "count"
+    return [f"{_listed(names)} can't keep the policy at any threshold and {verb} as missing every defect."]
 
 
 def _untrained(detectors: Sequence[Detector]) -> list[str]:
+    names = [d.name for d in detectors if d.under_trained]
+    if not names:
+        return []
+    if len(names) == 1:
+        return [f"{names[0]} was still improving when its training ended: no verdict on it; train it longer."]
     return [
-        f"{d.name} was still improving when its training ended: no verdict on it; train it longer."
-        for d in detectors
-        if d.under_trained
+        f"{_listed(names)} were still improving when their training ended: no verdict on them; train them longer."
     ]
 
 

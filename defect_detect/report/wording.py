@@ -105,6 +105,18 @@ def thresholds(detector: Detector) -> str:
     return f"by class, from {said}" if point.by_class else said
 
 
+def by_class(detector: Detector) -> str:
+    """`crack 0.412, pit silent`: each class's threshold; of several seeds the lowest and the highest."""
+    point = detector.operating_point
+    told = []
+    for name in point.by_class[0] if point.by_class else ():
+        scores = [seed.get(name) for seed in point.by_class]
+        said = [f"{score:.3f}" for score in sorted(score for score in scores if score is not None)]
+        ends = dict.fromkeys([*said[:1], *(["silent"] if len(said) < len(scores) else said[-1:])])
+        told.append(f"{name} {' to '.join(ends)}")
+    return ", ".join(told)
+
+
 def no_figures(detector: Detector) -> str:
     """Why the detector has no figures at its operating point; empty where it has them."""
     status = detector.operating_point.status.replace("_", " ")

@@ -85,9 +85,13 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sweep(msgspec.Struct, frozen=True, kw_only=True):
-    """What a detector does at each of some descending thresholds, counts summed over its seeds."""
+    """What a detector does at each of some descending thresholds, counts summed over its seeds.
+
+    With thresholds by class: at each of some rising budgets instead.
+    """
 
     threshold: list[float]
+    """Of all classes; with thresholds by class, the lowest of them."""
     validation_fppi: list[float] | None
     """At the same thresholds: by it a budget can be set for all detectors at once."""
     missed: list[int]
@@ -98,3 +102,7 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     defective: int
     overkilled: list[int]
     defect_free: int
+    budget: list[float] = []
+    """With thresholds by class: FPPI on validation within which those of each step were chosen."""
+    by_class: list[dict[str, list[float | None]]] = []
+    """... and for each seed class -> threshold at each step; None: the class is left silent."""

@@ -25,6 +25,7 @@ class Explorer:
     budgets   FPPI on validation, rising; empty where no detector was swept on validation
     start     place of the policy's budget among them
     known     by detector: how many thresholds its slider has; one that was not swept is missing
+    by_class  whether each step is a budget with a threshold for each class
     """
 
     data: Markup
@@ -33,6 +34,7 @@ class Explorer:
     budgets: tuple[float, ...]
     start: int
     known: Mapping[str, int]
+    by_class: bool
 
 
 def explorer(comparison: Comparison, *, first: int) -> Explorer | None:
@@ -48,7 +50,11 @@ def explorer(comparison: Comparison, *, first: int) -> Explorer | None:
     if not swept:
         return None
     budget = comparison.protocol.budget
-    values = budgets([s.validation_fppi for s in swept.values() if s.validation_fppi is not None], budget)
+    by_class = any(s.by_class for s in swept.values())
+    if by_class:
+        values = sorted({0.0, *(value for s in swept.values() for value in s.budget)})
+    else:
+        values = budgets([s.validation_fppi for s in swept.values() if s.validation_fppi is not None], budget)
     data = {
         "budgets": values,
         "first": first,
@@ -66,6 +72,7 @@ def explorer(comparison: Comparison, *, first: int) -> Explorer | None:
         budgets=tuple(values),
         start=values.index(budget) if budget in values else 0,
         known={name: len(sweep.threshold) for name, sweep in swept.items()},
+        by_class=by_class,
     )
 
 
@@ -94,6 +101,7 @@ def _detector(name: str, sweep: Sweep | None) -> dict[str, Any]:
         return {"name": name, "threshold": []}
     return {
         "name": name,
+        **({"limit": sweep.budget, "classes": _classes(sweep)} if sweep.by_class else {}),
         "threshold": sweep.threshold,
         "validation": sweep.validation_fppi,
         "fn": {"count": sweep.missed, "of": sweep.defects},
@@ -101,3 +109,15 @@ def _detector(name: str, sweep: Sweep | None) -> dict[str, Any]:
         "escape": {"count": sweep.escaped, "of": sweep.defective},
         "overkill": {"count": sweep.overkilled, "of": sweep.defect_free},
     }
+
+
+def _classes(sweep: Sweep) -> list[dict[str, Any]]:
+    """Each class with its thresholds, for each seed one list over the steps, to the digits that are shown."""
+    return [
+        {"name": name, "seeds": [[_short(score) for score in seed[name]] for seed in sweep.by_class]}
+        for name in sweep.by_class[0]
+    ]
+
+
+def _short(score: float | None) -> float | None:
+    return None if score is None else round(score, 6)

@@ -31,16 +31,33 @@
   const countAt = (detector, name, at) => (at < 0 ? silent(detector, name) : detector[name].count[at]);
 
   // The lowest of the detector's thresholds that keeps the budget on validation; -1: none does; null: not known.
+  // Thresholds by class were chosen within budgets: then it is the widest of these.
   const within = (detector, limit) => {
     if (!detector.fn || !detector.validation) return null;
     let found = -1;
-    detector.validation.forEach((fppi, at) => { if (fppi <= limit) found = at; });
+    (detector.limit || detector.validation).forEach((fppi, at) => { if (fppi <= limit) found = at; });
     return found;
   };
+
+  // "crack 0.412, pit silent"; of several seeds the lowest and the highest.
+  const byClass = (detector, at) => detector.classes.map(({ name, seeds }) => {
+    const scores = seeds.map((steps) => steps[at]);
+    const said = scores.filter((score) => score !== null).sort((a, b) => a - b).map((score) => fixed(score, 3));
+    if (!said.length) return `${name} silent`;
+    const low = said[0];
+    const high = said.length < scores.length ? "silent" : said[said.length - 1];
+    return `${name} ${low === high ? low : `${low} to ${high}`}`;
+  }).join(", ");
 
   const across = (fppi) => {
     const power = fppi > 0 ? Math.log2(fppi) : data.first;
     return (100 * (Math.min(Math.max(power, data.first), data.highest) - data.first)) / (data.highest - data.first);
+  };
+
+  const spoken = (detector, at) => {
+    if (at < 0) return "no threshold, nothing counts";
+    if (detector.limit) return `at most ${short(detector.limit[at])} false alarms per image on validation`;
+    return `score at least ${fixed(detector.threshold[at], 3)}`;
   };
 
   const show = (place, at, why) => {
@@ -57,14 +74,17 @@
       const bar = count === null ? null : cell.querySelector("rect.now");
       if (bar) bar.setAttribute("width", `${(100 * count) / of}%`);
     }
-    const score = known && at >= 0 ? fixed(detector.threshold[at], 3) : known ? "none" : "n/a";
+    const chosen = detector.classes ? "by class" : at >= 0 && known ? fixed(detector.threshold[at], 3) : "";
+    const score = known && at >= 0 ? chosen : known ? "none" : "n/a";
     row.querySelector("output").textContent = score;
+    const classes = row.querySelector(".classes");
+    if (classes) classes.textContent = known && at >= 0 && detector.classes ? byClass(detector, at) : "";
     row.dataset.threshold = known && at >= 0 ? String(detector.threshold[at]) : score;
     row.querySelector(".why").textContent = known && at < 0 ? why : "";
     const dial = row.querySelector("input");
     if (dial && known) {
       dial.value = String(at < 0 ? detector.threshold.length : detector.threshold.length - 1 - at);
-      dial.setAttribute("aria-valuetext", at < 0 ? "no threshold, nothing counts" : `score at least ${score}`);
+      dial.setAttribute("aria-valuetext", spoken(detector, at));
     }
     const mark = find(`[data-mark="${place}"]`);
     if (mark) {
@@ -97,9 +117,13 @@
       const dial = find(`#score-${place}`);
       if (!dial) return detector.fn ? show(place, -1, SILENT) : show(place, null, "not swept over thresholds");
       const at = detector.threshold.length - 1 - Number(dial.value);
-      return show(place, at, "above its highest score: nothing counts");
+      const none = detector.limit ? "under its least budget: nothing counts" : "above its highest score: nothing counts";
+      return show(place, at, none);
     });
-    say("A score of its own for each detector.");
+    const dials = data.detectors.map((detector, place) => [detector, find(`#score-${place}`)]);
+    const told = dials.filter(([detector, dial]) => detector.limit && dial);
+    const said = told.map(([detector, dial]) => `${detector.name}: ${dial.getAttribute("aria-valuetext")}`);
+    say(said.length ? `${said.join("; ")}.` : "A score of its own for each detector.");
   };
 
   const views = { frozen, budget: byBudget, score: byScore };
@@ -124,10 +148,12 @@
     const dial = find(`#score-${place}`);
     if (!dial) return;
     const start = Number(dial.dataset.start);
-    const last = detector.threshold.filter((score) => score >= start).length - 1;
+    const last = detector.limit
+      ? detector.validation.filter((fppi) => fppi <= Number(dial.dataset.fppi)).length - 1
+      : detector.threshold.filter((score) => score >= start).length - 1;
     dial.value = String(dial.dataset.start === "" ? detector.threshold.length : detector.threshold.length - 1 - last);
     dial.setAttribute("value", dial.value);
-    dial.setAttribute("aria-valuetext", last < 0 ? "no threshold, nothing counts" : `score at least ${fixed(detector.threshold[last], 3)}`);
+    dial.setAttribute("aria-valuetext", spoken(detector, last));
   });
   for (const part of all("[data-live]")) part.hidden = false;
   for (const part of all("[data-still]")) part.hidden = true;
