@@ -1,8 +1,10 @@
 import os
 import signal
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from PIL import Image
@@ -60,3 +62,29 @@ def tiny(export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     out = tmp_path_factory.mktemp("tiny") / "dataset"
     return normalize.normalize(export, images=None, out=out).root
+
+
+@pytest.fixture(scope="session")
+def fiftyone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
+    """FiftyOne with a real MongoDB and a database of its own; FiftyOne reads the variables when imported."""
+    from defect_detect.explore import service
+
+    own = {
+        "FIFTYONE_DATABASE_DIR": str(tmp_path_factory.mktemp("mongo")),
+        "FIFTYONE_DATABASE_NAME": f"test-{uuid.uuid4().hex[:12]}",
+    }
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    module = service.connect()
+    # ... unless another test of this process imported it earlier.
+    assert module.config.database_name == own["FIFTYONE_DATABASE_NAME"]
+    with service.quiet():
+        yield module
+        from fiftyone.core import odm
+
+        odm.drop_database()
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value

@@ -1,7 +1,4 @@
 import dataclasses
-import os
-import uuid
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,96 +8,16 @@ from hypothesis import strategies as st
 from defect_detect import geometry
 from defect_detect.errors import ConfigError, FrameworkMissing, RunFailed
 from defect_detect.evaluation import ledger
-from defect_detect.evaluation.agreement import agreement, suspects
+from defect_detect.evaluation.average_precision import average_precision
 from defect_detect.evaluation.comparison import (
-    Comparison,
-    DatasetFacts,
     Place,
-    Protocol,
 )
-from defect_detect.evaluation.matching import evaluate
-from defect_detect.evaluation.reasons import judge
+from defect_detect.evaluation.lrp import lrp
 from defect_detect.explore import app, datasets, names, rows, service
 from defect_detect.explore.store import store
-from defect_detect.tables import Dataset, Predictions
+from defect_detect.tables import Predictions
 from tests import scenes
-
-THRESHOLD = 0.4
-
-
-def pictures(truth: Dataset, root: Path) -> Dataset:
-    from PIL import Image
-
-    (root / truth.split).mkdir(parents=True)
-    for file in truth.images.file:
-        Image.new("L", (scenes.SIDE, scenes.SIDE), 90).save(root / file)
-    return dataclasses.replace(truth, root=root)
-
-
-def another(truth: Dataset, seed: int, *, masks: bool = False, **kwargs) -> Predictions:
-    """Predictions of one more detector: some defects moved a little, some false alarms, all scores different."""
-    rng = np.random.default_rng(seed)
-    defects = truth.defects
-    kept = np.flatnonzero(rng.random(len(defects)) < 0.75)
-    moved = np.clip(defects.box[kept] + rng.normal(0, 0.8, (len(kept), 4)), 0, scenes.SIDE)
-    moved[:, 2:] = np.maximum(moved[:, 2:], moved[:, :2] + 0.25)
-    corner = rng.uniform(0, scenes.SIDE - 20, (15, 2))
-    box = np.concatenate([moved, np.concatenate([corner, corner + rng.uniform(4, 20, (15, 2))], axis=1)])
-    label = np.concatenate([defects.label[kept], rng.integers(0, len(truth.categories), 15)])
-    swapped = rng.random(len(label)) < 0.1
-    return scenes.predictions(
-        image=np.concatenate([defects.image[kept], rng.integers(0, len(truth.images), 15)]),
-        label=np.where(swapped, rng.integers(0, len(truth.categories), len(label)), label),
-        box=box,
-        score=rng.permutation(len(box)) / len(box),
-        region=tuple(scenes._disc(one) for one in box) if masks else None,
-        **kwargs,
-    )
-
-
-def judged_by(truth: Dataset, said: dict[tuple[str, int], Predictions]):
-    threshold = np.full(len(truth.categories), THRESHOLD)
-    return [judge(name, seed, evaluate(truth, p), threshold) for (name, seed), p in said.items()]
-
-
-def compared(judged, alarmed: list[Place] | None = None) -> Comparison:
-    """A comparison with nothing in it but what is stored of one."""
-    field = {name: [j for j in judged if j.name == name] for name in dict.fromkeys(j.name for j in judged)}
-    found = suspects(field)
-    nothing = DatasetFacts(
-        name="scene", fingerprints={}, categories=[], images={}, units={}, defective={}, defect_free={}, defects={},
-        masks=False, quarantined={}, scale=None, unit="px",
-    )  # fmt: skip
-    protocol = Protocol(policy="score=0.4", iou=0.5, class_aware=True, resamples=0, seed=0, budget=0.1, versions={})
-    return Comparison(
-        verdict="", warnings=[], dataset=nothing, protocol=protocol, detectors=[], pairs=[],
-        agreement=agreement(field), rank_stability={},
-        suspects=found if alarmed is None else type(found)(missed_by_all=[], alarmed_by_all=alarmed),
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def fiftyone(tmp_path_factory):
-    """FiftyOne with a real MongoDB and a database of its own; FiftyOne reads the variables when imported."""
-    own = {
-        "FIFTYONE_DATABASE_DIR": str(tmp_path_factory.mktemp("mongo")),
-        "FIFTYONE_DATABASE_NAME": f"test-{uuid.uuid4().hex[:12]}",
-    }
-    before = {name: os.environ.get(name) for name in own}
-    os.environ.update(own)
-    module = service.connect()
-    # ... unless another test of this process imported it earlier.
-    assert module.config.database_name == own["FIFTYONE_DATABASE_NAME"]
-    with service.quiet():
-        yield module
-        from fiftyone.core import odm
-
-        odm.drop_database()
-    for name, value in before.items():
-        if value is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = value
+from tests.explored import THRESHOLD, another, compared, judged_by, pictures
 
 
 @pytest.fixture(scope="session")
@@ -326,7 +243,11 @@ def test_evaluations_report_our_counts(fiftyone, scene, kept):
         assert results.metrics()["fn_rate"] == pytest.approx(1 - hits / total)
         assert results.metrics()["fppi"] == dataset.sum(f"{key}_fp") / 16
         info = dataset.get_evaluation_info(key).config
-        assert (info.iou, info.thresholds["class0"], info.matched_by) == (0.5, THRESHOLD, "defect_detect")
+        assert (info.iou, info.threshold["class0"], info.method) == (0.5, THRESHOLD, "defect_detect")
+        assert (info.stored["detector"], info.stored["seed"]) == (one.name, one.seed)
+        found = average_precision(truth, one.evaluation.predictions)
+        assert (results.mAP(), results.mAR()) == (pytest.approx(found.ap), pytest.approx(found.ar100))
+        assert results.metrics()["olrp"] == lrp([one]).olrp
 
 
 @needs_fiftyone

@@ -94,17 +94,16 @@ def under(columns: Columns, rule: Rule) -> Columns:
 
 def as_stored(columns: Columns) -> Thresholds:
     """The operating points of `comparison.json`."""
-    kind = comparisons.read(columns.folder)[0].operating.kind
-    measured = {
-        one.name
-        for one in columns.comparison.detectors
-        if one.operating_point.status != "not_measurable"
-        and (one.operating_point.status != "unreachable" or kind in ("fppi", "overkill"))
-    }
+    measured = measurable(columns.comparison)
     return {
         one.contender.name: tuple(one.threshold) if one.contender.name in measured else ()
         for one in comparisons.standings(columns.contenders, columns.comparison)
     }
+
+
+def measurable(comparison: Comparison) -> set[str]:
+    """The detectors that have figures: an unreachable policy may leave one without."""
+    return {one.name for one in comparison.detectors if one.test.fn_rate.rate.of > 0}
 
 
 def at_score(columns: Columns, score: float | Mapping[str, float]) -> Thresholds:

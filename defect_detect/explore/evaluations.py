@@ -1,74 +1,65 @@
 """Our matching as FiftyOne evaluation runs, so that its panel, patches and reports work on it.
 
-FiftyOne's own matcher isn't run: it counts crowds as hits and misses (fiftyone#7423) and has no
-threshold of its own (fiftyone#6363). The run says by which rule and threshold it was made.
+The objects of a stored comparison carry their results already; what is left is to register the run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from defect_detect.evaluation.judged import Judged
-from defect_detect.evaluation.missed import rates, scored
-from defect_detect.explore.names import NAMESPACE, TRUTH
-from defect_detect.explore.rows import Told, matches
+from defect_detect.evaluation.comparison import Comparison
+from defect_detect.explore import figures
+from defect_detect.explore.columns import measurable
+from defect_detect.explore.names import TRUTH
+from defect_detect.explore.pr_curves import curves
+from defect_detect.explore.rows import Told, defect_id, matches, prediction_id
 
 
-def register(dataset: Any, told: Told) -> None:
-    """Register the run under its key, with its results; the objects carry theirs already."""
-    from fiftyone.utils.eval.coco import COCOEvaluationConfig
-    from fiftyone.utils.eval.detection import DetectionResults
+def register(dataset: Any, comparison: Comparison, runs: Sequence[Told], folder: Path) -> None:
+    """Register the runs of the comparison in `folder` under their keys, with their results."""
+    unmeasured = {one.name for one in comparison.detectors} - measurable(comparison)
+    for told in runs:
+        _register(dataset, told, folder, measured=told.key.detector not in unmeasured)
+
+
+def _register(dataset: Any, told: Told, folder: Path, *, measured: bool) -> None:
+    from defect_detect.explore import method
 
     judged = told.judged
-    truth, rule = judged.evaluation.truth, judged.evaluation.matching.rule
-    labels = [category.name for category in truth.categories]
-    config = COCOEvaluationConfig(
+    truth, said, rule = judged.evaluation.truth, judged.evaluation.predictions, judged.evaluation.matching.rule
+    names = [category.name for category in truth.categories]
+    scores = [float(score) if np.isfinite(score) else None for score in judged.threshold]
+    config = method.MissEvaluationConfig(
         told.key.key,
         TRUTH,
         iou=rule.iou,
         classwise=rule.class_aware,
         use_masks=rule.geometry == "mask",
-        matched_by=NAMESPACE,
-        detector=told.key.title,
-        thresholds={
-            name: float(score) if np.isfinite(score) else None
-            for name, score in zip(labels, judged.threshold, strict=True)
-        },
+        threshold=dict(zip(names, scores, strict=True)),
+        unit="group",
+        stored={"folder": str(folder.resolve()), "detector": judged.name, "seed": judged.seed},
+        custom_metrics=[figures.uri(name) for name in figures.TITLES] if measured else None,
     )
-    method = config.build()
-    method.register_run(dataset, told.key.key)
-    results = DetectionResults(
+    run = config.build()
+    run.register_run(dataset, told.key.key)
+    defects = [defect_id(truth, row) for row in range(len(truth.defects))]
+    ids = [prediction_id(told.number, row) for row in range(len(said))]
+    results = method.results(
         dataset,
         config,
         told.key.key,
-        matches(told),
-        classes=labels,
-        missing=_missing(labels),
-        custom_metrics=_figures(judged),
-        backend=method,
+        [one for _, one in matches(judged, defects, ids)],
+        found=curves(truth, said, rule.geometry),
+        names=names,
+        missing=_missing(names),
+        custom_metrics=figures.told(judged) if measured else None,
+        backend=run,
     )
-    method.save_run_results(dataset, told.key.key, results)
-
-
-_TITLES = {
-    "fn_rate": "FN rate",
-    "fn_rate_any_class": "FN rate, any class",
-    "escape_rate": "Escape rate",
-    "overkill_rate": "Overkill rate",
-    "fppi": "FPPI",
-}
-
-
-def _figures(judged: Judged) -> dict[str, dict[str, Any]]:
-    """Our figures, as FiftyOne keeps custom metrics; one without a denominator isn't said."""
-    found = rates(scored(judged.evaluation), judged.threshold)
-    return {
-        f"{NAMESPACE}/{name}": {"key": name, "value": value, "label": title, "lower_is_better": True}
-        for name, title in _TITLES.items()
-        if (value := found[name].value) is not None
-    }
+    run.save_run_results(dataset, told.key.key, results)
 
 
 def _missing(labels: list[str]) -> str:

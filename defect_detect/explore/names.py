@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NAMESPACE = "defect_detect"
+PLUGIN = "@defect_detect/missed_defects"
+"""The plugin's name, which all of its operators' addresses begin with."""
+METHOD = "defect_detect.explore.method.MissEvaluationConfig"
+"""The class behind `method="defect_detect"`, as FiftyOne's evaluation config names it."""
 TRUTH = "ground_truth"
 ALARMED = "alarmed_by_all"
 

@@ -6,7 +6,7 @@ Labels get ids made of where they come from, so storing a comparison again gives
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ class Told:
 
 def tell(key: Key, number: int, judged: Judged) -> Told:
     """The run under its key, with what is to be stored of it."""
-    predictions, truth = judged.evaluation.predictions, judged.evaluation.truth
+    predictions = judged.evaluation.predictions
     above = judged.outcome != BELOW
     stored = above | (judged.evaluation.matching.defect_of >= 0)
     explains = judged.candidate >= 0
@@ -62,9 +62,17 @@ def tell(key: Key, number: int, judged: Judged) -> Told:
     order = rest[np.lexsort((-predictions.score[rest], predictions.image[rest]))]
     image = predictions.image[order]
     stored[order[np.arange(len(order)) - np.searchsorted(image, image) < BELOW_PER_IMAGE]] = True
-    candidate_iou = np.full(len(truth.defects), np.nan)
-    candidate_iou[explains] = paired_iou(truth.defects.box[explains], predictions.box[judged.candidate[explains]])
-    return Told(key=key, number=number, judged=judged, stored=stored, above=above, candidate_iou=candidate_iou)
+    return Told(
+        key=key, number=number, judged=judged, stored=stored, above=above, candidate_iou=candidate_iou(judged)
+    )  # fmt: skip
+
+
+def candidate_iou(judged: Judged) -> Floats:
+    """(G,) IoU of the boxes of a defect and its candidate, nan: no candidate."""
+    truth, predictions, explains = judged.evaluation.truth, judged.evaluation.predictions, judged.candidate >= 0
+    iou = np.full(len(truth.defects), np.nan)
+    iou[explains] = paired_iou(truth.defects.box[explains], predictions.box[judged.candidate[explains]])
+    return iou
 
 
 def missed_by(runs: Sequence[Judged], counts: Bools) -> Mapping[str, Bools]:
@@ -103,25 +111,36 @@ def values(column: Column) -> list[Any]:
     return [None if value is None else str(value) for value in column.tolist()]
 
 
-def matches(told: Told) -> list[tuple[Any, ...]]:
-    """What happened at the operating point, as FiftyOne's results want it.
+def matches(
+    judged: Judged, defects: Sequence[str], predictions: Sequence[str], *, of: Labels | None = None
+) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """What happened at the operating point, as FiftyOne's results want it, each with its row of the pictures.
 
-    One row (true label, predicted label, IoU, score, defect id, prediction id) for every hit, miss and
-    false alarm, None where there is no such side. Crowds, ignored defects and what they absorb have none.
+    (true label, predicted label, IoU, score, defect id, prediction id) for every hit, miss and false alarm, None
+    where there is no such side. Crowds, ignored defects and what they absorb have none. `defects` and `predictions`
+    are the ids; `of` the labels' names, where they aren't those that were matched.
     """
-    judged, truth = told.judged, told.judged.evaluation.truth
-    predictions, matching = judged.evaluation.predictions, judged.evaluation.matching
-    label = [category.name for category in truth.categories]
-    rows: list[tuple[Any, ...]] = []
+    truth, said, matching = judged.evaluation.truth, judged.evaluation.predictions, judged.evaluation.matching
+    names = of or labels(judged)
     for row in np.flatnonzero(truth.defects.counts).tolist():
-        name = label[truth.defects.label[row]]
+        image = int(truth.defects.image[row])
         if judged.found[row]:
             hit = int(matching.prediction_of[row])
-            pair = (name, label[predictions.label[hit]], float(matching.iou[row]), float(predictions.score[hit]))
-            rows.append((*pair, defect_id(truth, row), prediction_id(told.number, hit)))
+            pair = (names[0][row], names[1][hit], float(matching.iou[row]), float(said.score[hit]))
+            yield image, (*pair, defects[row], predictions[hit])
         else:
-            rows.append((name, None, None, None, defect_id(truth, row), None))
-    for row in np.flatnonzero(told.above & ~np.isin(judged.outcome, (HIT, ABSORBED))).tolist():
-        score = float(predictions.score[row])
-        rows.append((None, label[predictions.label[row]], None, score, None, prediction_id(told.number, row)))
-    return rows
+            yield image, (names[0][row], None, None, None, defects[row], None)
+    for row in np.flatnonzero(~np.isin(judged.outcome, (HIT, ABSORBED, BELOW))).tolist():
+        yield int(said.image[row]), (None, names[1][row], None, float(said.score[row]), None, predictions[row])
+
+
+Labels = tuple[Sequence[str], Sequence[str]]
+"""The names of the classes of all defects, and of all predictions."""
+
+
+def labels(judged: Judged) -> Labels:
+    """Row by row."""
+    truth = judged.evaluation.truth
+    names = [category.name for category in truth.categories]
+    of_defects = [names[label] for label in truth.defects.label.tolist()]
+    return of_defects, [names[label] for label in judged.evaluation.predictions.label.tolist()]

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from defect_detect.errors import Fault, FrameworkMissing
+from defect_detect.explore.names import METHOD, NAMESPACE
 
 _INSTALL = "pip install 'defect-detect[explore]'"
 _DATABASE = (
@@ -24,7 +25,7 @@ _TIMEOUT_MS = 5000
 
 
 def connect() -> ModuleType:
-    """The module `fiftyone`, connected to its database.
+    """The module `fiftyone`, connected to its database; our evaluation method is known to it.
 
     Raises:
         FrameworkMissing: FiftyOne isn't installed or broken, or no database answers; says what to do.
@@ -48,6 +49,7 @@ def connect() -> ModuleType:
         except Exception as error:
             # It fails in many ways here: its own errors, pymongo's, PermissionError, RuntimeError.
             raise FrameworkMissing(_no_database(f"{type(error).__name__}: {error}")) from error
+    fiftyone.evaluation_config.detection_backends[NAMESPACE] = {"config_cls": METHOD}
     module: ModuleType = fiftyone
     return module
 

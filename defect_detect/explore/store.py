@@ -24,7 +24,7 @@ from defect_detect.explore.rows import BELOW_PER_IMAGE, FLOOR, Told, missed_by, 
 from defect_detect.explore.samples import samples
 from defect_detect.tables import Dataset
 
-SCHEMA = 1
+SCHEMA = 2
 """Raise it when what is written changes, so that older datasets are written again."""
 
 Progress = Callable[[int, int], None]
@@ -64,6 +64,7 @@ def store(
             keys = names.keys([(run.name, run.seed) for run in judged])
             told = [tell(key, number, run) for number, (key, run) in enumerate(zip(keys, judged, strict=True), 1)]
             _write(fiftyone, dataset, comparison, told, progress)
+            evaluations.register(dataset, comparison, told, folder)
             if old is not None:
                 old.delete()
             dataset.name = whole
@@ -105,11 +106,10 @@ def _write(
         comparison.suspects.alarmed_by_all,
         image_columns=image_columns,
         defect_columns=defect_columns,
+        sizes=comparison.protocol.sizes,
     )
     total = len(truth.images)
     dataset.add_samples(_counted(rows, total, progress), expand_schema=False, validate=False, progress=False)
-    for run in told:
-        evaluations.register(dataset, run)
     dataset.app_config = schema.appearance(fiftyone, runs, list(image_columns.values()))
     views.save(fiftyone, dataset, runs)
 
