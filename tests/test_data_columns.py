@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from pathlib import Path
@@ -12,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from defect_detect import native
-from defect_detect.data import rows, source
+from defect_detect.data import image_rows, rows, source
+from defect_detect.data.normalize import normalize
+from defect_detect.data.repairs import Log
 from defect_detect.errors import DatasetError
 from tests import exports
 from tests.exports import Content, run
@@ -77,8 +80,6 @@ def test_by_columns_and_one_by_one_the_same_bytes(tmp_path_factory, pictures, di
 
 @pytest.mark.skipif(native.compiled is None, reason="nothing is plain without the compiled reader")
 def test_clean_annotations_are_plain_and_deviating_ones_are_not(tmp_path):
-    from defect_detect.data.repairs import Log
-
     content = exports.clean()
     content["annotations"][3]["id"] = "4"
     content["annotations"][5] = None
@@ -105,4 +106,93 @@ def test_clean_annotations_are_plain_and_deviating_ones_are_not(tmp_path):
     ],
 )
 def test_what_is_no_plain_json_is_read_whole(text):
-    assert rows.scan(text.encode(), "annotations") is None
+    assert rows.scan(rows.Text(text.encode()), "annotations") is None
+
+
+# ---- images --------------------------------------------------------------------------------------------------------
+
+IMAGE_DIRT = {
+    "id as text": lambda entry: entry.update(id=str(entry["id"])),
+    "id 0": lambda entry: entry.update(id=0),
+    "id again": lambda entry: entry.update(id=1),
+    "a field more": lambda entry: entry.update(line="A"),
+    "no name": lambda entry: entry.pop("file_name"),
+    "a number for a name": lambda entry: entry.update(file_name=7),
+    "blank": lambda entry: entry.update(file_name="  "),
+    "other case": lambda entry: entry.update(file_name=str(entry.get("file_name")).upper()),
+    "not there": lambda entry: entry.update(file_name="gone.png"),
+    "leads out": lambda entry: entry.update(file_name="../p1.png"),
+    "dot": lambda entry: entry.update(file_name=f"./{entry.get('file_name')}"),
+    "escapes": lambda entry: entry.update(file_name="\u00e4\n.png"),
+    "another's": lambda entry: entry.update(file_name="p2.png"),
+    "no width": lambda entry: entry.pop("width", None),
+    "width 0": lambda entry: entry.update(width=0),
+    "wrong size": lambda entry: entry.update(width=50, height=30),
+    "width as text": lambda entry: entry.update(width="60"),
+}
+
+
+@pytest.mark.skipif(native.compiled is None, reason="there is one way only without the compiled reader")
+@settings(max_examples=40, deadline=None)
+@given(
+    dirt=st.lists(st.tuples(st.integers(0, 5), st.sampled_from(sorted(IMAGE_DIRT))), max_size=2),
+    ready=st.booleans(), group=st.sampled_from([None, "line"]),
+)  # fmt: skip
+def test_images_by_columns_and_one_by_one_the_same_bytes(tmp_path_factory, pictures, dirt, ready, group):
+    content = exports.clean()
+    for entry in content["images"]:
+        for name in set(entry) - {"id", "file_name", "width", "height"}:
+            del entry[name]
+    for at, name in dirt:
+        with contextlib.suppress(KeyError):  # it is gone already
+            IMAGE_DIRT[name](content["images"][at % len(content["images"])])
+    folder = tmp_path_factory.mktemp("both")
+    by_columns = written(content, pictures, folder / "columns", ready=ready, group=group)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(image_rows, "scan", lambda *_: None)
+        one_by_one = written(content, pictures, folder / "one", ready=ready, group=group)
+    assert by_columns == one_by_one
+
+
+def written(content: Content, pictures: Path, folder: Path, *, ready: bool, group: str | None) -> object:
+    """As `result`; `ready`: the same file as three splits, which says of each picture that it leaks."""
+    folder.mkdir()
+    for split in ("train", "val", "test") if ready else ("all",):
+        (folder / f"{split}.json").write_text(json.dumps(content))
+    try:
+        made = normalize(
+            folder if ready else folder / "all.json", images=pictures, out=folder / "out", group=group, seed=1
+        )
+    except DatasetError as refused:
+        return str(refused).replace(str(folder), ""), getattr(refused, "repairs", ())
+    return {path.name: path.read_bytes() for path in made.root.glob("*.json*")}
+
+
+@pytest.mark.skipif(native.compiled is None, reason="nothing is plain without the compiled reader")
+def test_clean_images_are_columns(tmp_path):
+    raw = json.dumps({"images": [{"id": 3, "file_name": '\u00e4 "b".png', "width": 6, "height": 4}]}).encode()
+    found = image_rows.scan(raw)
+    assert found is not None
+    listed, start, end = found
+    assert json.loads(raw[start:end]) == list(listed)
+    columns = listed.columns
+    assert (columns.id.tolist(), columns.width.tolist(), columns.height.tolist()) == ([3], [6], [4])
+    assert columns.name == ['\u00e4 "b".png']
+
+
+# ---- text that was let go ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(native.compiled is None, reason="nothing is plain without the compiled reader")
+def test_the_text_of_a_clean_file_is_let_go_and_read_again_only_if_it_is_the_same(tmp_path):
+    content = exports.clean()
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(content))
+    read = source.read("", file, Log())
+    assert read is not None
+    assert list(read.data["annotations"]) == content["annotations"]
+    again = source.read("", file, Log())
+    assert again is not None
+    file.write_text(json.dumps(exports.boxes_only()))
+    with pytest.raises(DatasetError, match="changed meanwhile"):
+        list(again.data["annotations"])

@@ -265,11 +265,22 @@ def test_masks_with_parts_and_holes_come_back(tmp_path_factory, mask):
     assert np.abs(np.subtract((x - w / 2, y - h / 2, x + w / 2, y + h / 2), box)).max() <= 0.5
 
 
-def test_detectron2_dicts_keep_boxes_and_masks(tmp_path):
-    mask = np.zeros((HEIGHT, WIDTH), bool)
-    mask[5:40, 5:60] = True
-    mask[15:30, 20:40] = False
-    polygon = np.array([[10.25, 10.5], [40.0, 12.0], [30.5, 33.125]])
+@st.composite
+def rings(draw):
+    """A region of one to three rings, parts that may overlap, each at least 1 px wide and high."""
+    across, down = st.floats(0, WIDTH, width=32), st.floats(0, HEIGHT, width=32)
+    parts = []
+    for _ in range(draw(st.integers(1, 3))):
+        ring = np.array(draw(st.lists(st.tuples(across, down), min_size=3, max_size=7)), float)
+        x, y = np.minimum(ring.min(axis=0), (WIDTH - 2, HEIGHT - 2))
+        parts.append(np.vstack([ring, [(x, y), (x + 2, y + 2)]]))
+    return Polygons(rings=tuple(parts))
+
+
+@settings(max_examples=25, deadline=None)
+@given(mask=masks(), polygon=rings())
+def test_detectron2_dicts_keep_boxes_and_masks(tmp_path_factory, mask, polygon):
+    tmp_path = tmp_path_factory.mktemp("dicts")
     data = _both_kinds(tmp_path, mask, polygon)
     (record,) = detectron2_dicts(tmp_path / "d" / "train.json", tmp_path / "d" / "images")
     assert Path(record["file_name"]).is_file()
@@ -308,11 +319,11 @@ def detectron2_dicts(json_file: Path, image_root: Path) -> list[dict]:
     return records
 
 
-def test_mmdet_reads_our_file_as_it_is(tmp_path):
+@settings(max_examples=25, deadline=None)
+@given(mask=masks(), polygon=rings())
+def test_mmdet_reads_our_file_as_it_is(tmp_path_factory, mask, polygon):
     """By pycocotools, as mmdet's CocoDataset.parse_data_info reads it: boxes cut to the picture, at least 1 px."""
-    mask = np.zeros((HEIGHT, WIDTH), bool)
-    mask[0:20, 0:20] = mask[40:60, 70:90] = True
-    polygon = np.array([[50.0, 4.0], [60.0, 4.0], [55.0, 20.0]])
+    tmp_path = tmp_path_factory.mktemp("mmdet")
     data = _both_kinds(tmp_path, mask, polygon)
     with contextlib.redirect_stdout(None):
         api = COCO(str(tmp_path / "d" / "train.json"))
@@ -322,12 +333,13 @@ def test_mmdet_reads_our_file_as_it_is(tmp_path):
         x, y, w, h = annotation["bbox"]
         assert max(0, min(x + w, WIDTH) - max(x, 0)) * max(0, min(y + h, HEIGHT) - max(y, 0)) > 0
         assert annotation["area"] > 0
+        assert min(w, h) >= 1
         assert np.abs(np.subtract((x, y, x + w, y + h), data.defects.box[row])).max() < 1e-9
         original = geometry.to_mask(data.defects.region[row], WIDTH, HEIGHT)
         assert np.array_equal(api.annToMask(annotation).astype(bool), original)
 
 
-def _both_kinds(tmp_path: Path, mask: np.ndarray, polygon: np.ndarray) -> Dataset:
-    region = (geometry.from_mask(mask), Polygons(rings=(polygon,)))
+def _both_kinds(tmp_path: Path, mask: np.ndarray, polygon: Polygons) -> Dataset:
+    region = (geometry.from_mask(mask), polygon)
     boxes = [geometry.region_box(each) for each in region]
     return normalized(tmp_path / "d", ("a.png",), image=(0, 0), label=(0, 1), box=boxes, region=region)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -83,7 +82,7 @@ def regroup(listings: Sequence[Listing], options: Options, log: Log) -> None:
                 # A group that took no part in the match is no name either.
                 name = found and (found[1] if said.groups else found[0])
                 if name:
-                    entries[at] = replace(entry, group=name)
+                    entries[at] = msgspec.structs.replace(entry, group=name)
                 else:
                     unlike.append(entry.name)
     if unlike:

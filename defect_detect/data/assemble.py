@@ -202,14 +202,14 @@ def _defects(rows: Sound, image: Ints, first: int, limit: np.ndarray, *, regions
         region=tuple([region for region in rows.region if region is not None]) if regions else None,
         id=np.arange(first, first + len(rows), dtype=np.int64),
         # One that had no id is called by ours: its place in the source would change with the source's order.
-        source_id=tuple([f"#{first + at}" if id_ is None else id_ for at, id_ in enumerate(rows.source_id)]),
+        source_id=tuple([f"#{first + at}" if id_ is None else id_ for at, id_ in enumerate(rows.ids)]),
         attribute=columns(rows.attributes),
     )
 
 
 def _regions(sound: Sound, log: Log) -> bool:
     """Whether every defect has a region; if only some have, none counts."""
-    lacks = [at for at, region in enumerate(sound.region) if region is None]
+    lacks = np.flatnonzero(~sound.region.there).tolist()
     have = len(sound) - len(lacks)
     if have and lacks:
         log.repaired(
@@ -249,4 +249,4 @@ def _last_word(sound: Sound, row: int, *, regions: bool) -> tuple[object, ...]:
     region = sound.region[row] if regions else None
     shape = b"" if region is None else msgspec.json.encode(to_coco(region))
     attributes = msgspec.json.encode(sound.attributes[row], order="deterministic")
-    return shape, order(sound.source_id[row] or ""), attributes
+    return shape, order(sound.id_of(row) or ""), attributes

@@ -14,7 +14,7 @@ import numpy as np
 
 from defect_detect.data.repairs import Log
 from defect_detect.data.spans import Span
-from defect_detect.tables import Bools, Floats
+from defect_detect.tables import Bools, Column, Floats
 
 _SLACK = 2.0
 """px by which a box may pass the edge and still be called inside."""
@@ -22,6 +22,7 @@ _SHARE_SLACK = 0.005
 _PAST = 0.3
 _SOME_PAST = 0.05
 _FITS = 0.99
+_TOGETHER = 1 << 15
 _ENOUGH = 20
 """Boxes that can tell; of fewer, all may fit by chance."""
 
@@ -67,18 +68,20 @@ def tell(name: str, boxes: Sequence[tuple[Span, int, int]], log: Log) -> Reading
     return of_columns(name, box, size, log)
 
 
-def of_columns(name: str, box: Floats, size: Floats, log: Log) -> Reading | None:
+def of_columns(name: str, box: Floats, size: Column, log: Log) -> Reading | None:
     """`tell` of (N, 4) numbers and (N, 2) widths and heights."""
     if not len(box):
         return PLAIN
-    if np.all(np.abs(box) <= 1) and np.any(box != np.round(box)):
-        fitting = [each for each in _SHARES if _fits(each, box, np.ones_like(size), _SHARE_SLACK).mean() >= _FITS]
+    if box.min() >= -1 and box.max() <= 1 and np.any(box != np.round(box)):
+        fitting = [each for each in _SHARES if _share(each, box, np.ones_like(size), _SHARE_SLACK) >= _FITS]
         found = "numbers between 0 and 1 in every box: shares of the picture's width and height"
         return _decide(name, fitting, len(box), found=found, fix="Multiply them by the picture's size.", log=log)
-    past = 1 - _fits(PLAIN, box, size, _SLACK, wide=False).mean()
-    fitting = [each for each in _OTHERS if _fits(each, box, size, _SLACK).mean() >= _FITS]
+    past = 1 - _share(PLAIN, box, size, _SLACK, wide=False)
+    if past < _SOME_PAST:
+        return PLAIN
+    fitting = [each for each in _OTHERS if _share(each, box, size, _SLACK) >= _FITS]
     # Boxes of another convention that mostly lie near the top left pass the edge more seldom.
-    if not fitting or past < _SOME_PAST or (past < _PAST and len(box) < _ENOUGH):
+    if not fitting or (past < _PAST and len(box) < _ENOUGH):
         return PLAIN
     listed = " or ".join(each.name for each in fitting)
     found = f"boxes that look like {listed}: {past:.0%} of {len(box)} pass the edge, so read hardly any"
@@ -104,7 +107,13 @@ def _decide(
     return fitting[0]
 
 
-def _fits(reading: Reading, box: Floats, size: Floats, slack: float, *, wide: bool = True) -> Bools:
+def _share(reading: Reading, box: Floats, size: Column, slack: float, *, wide: bool = True) -> float:
+    """Of N boxes, the share that fits."""
+    blocks = (slice(start, start + _TOGETHER) for start in range(0, len(box), _TOGETHER))
+    return sum(int(_fits(reading, box[some], size[some], slack, wide=wide).sum()) for some in blocks) / len(box)
+
+
+def _fits(reading: Reading, box: Floats, size: Column, slack: float, *, wide: bool = True) -> Bools:
     """(N,) bool: the box as read lies in the picture; if `wide`, it has width and height too."""
     xywh = reading.xywh(box)
     inside: Bools = np.all(xywh[:, :2] >= -slack, axis=1) & np.all(xywh[:, :2] + xywh[:, 2:] <= size + slack, axis=1)

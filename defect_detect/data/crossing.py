@@ -2,56 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from defect_detect import native
 from defect_detect.tables import Bools, Floats, Ints
 
-_BUDGET = 20_000_000
-"""Pairs of edges that are compared in all; beyond it, what is left counts as sound."""
+_MOST_PAIRS = 256
+"""Pairs of edges that are compared for each edge of a ring; one that needs more counts as sound."""
 
 
-def crossing(rings: Sequence[Floats]) -> Bools:
-    """(R,) bool: two edges of the ring, each (K, 2) px, cross at a point inside both.
+def crossing(corners: Floats, end: Ints) -> Bools:
+    """(R,) bool: two edges of the ring cross at a point inside both.
 
-    Rings that only touch themselves (a hole reached by a cut) don't cross. All rings at once: their
-    edges are sorted by their left ends, and each is compared with those that follow it until they start
-    right of its end.
+    `corners` (C, 2) px of all rings, `end` (R,) where each one's corners end. Rings that only touch themselves (a
+    hole reached by a cut) don't cross. The edges of a ring are sorted by where they begin along its longer side, and
+    each is compared with those that follow it until they begin past its end.
     """
-    crossed = np.zeros(len(rings), np.bool_)
-    large = [at for at, ring in enumerate(rings) if len(ring) > 3]  # noqa: PLR2004 - a triangle can't
-    if not large:
+    crossed = np.zeros(len(end), np.bool_)
+    if native.compiled is not None:
+        native.compiled.crossing(np.ascontiguousarray(corners), np.ascontiguousarray(end), crossed)
         return crossed
-    start = np.concatenate([rings[at] for at in large])
-    many = np.array([len(rings[at]) for at in large])
-    ring_of = np.repeat(np.array(large), many)
-    last = np.cumsum(many) - 1
-    end = np.roll(start, -1, axis=0)
-    end[last] = start[last - many + 1]
-    left, right = np.minimum(start[:, 0], end[:, 0]), np.maximum(start[:, 0], end[:, 0])
-    order = np.lexsort((left, ring_of))
-    start, end, ring_of, left, right = start[order], end[order], ring_of[order], left[order], right[order]
-    low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
-    here: Ints = np.arange(len(order) - 1)
-    budget = _BUDGET
+    many = np.diff(end, prepend=0)
+    ring_of = np.repeat(np.arange(len(end)), many)
+    large = many[ring_of] > 3  # noqa: PLR2004 - a triangle can't
+    if not large.any():
+        return crossed
+    after = np.roll(corners, -1, axis=0)
+    filled = many > 0
+    after[end[filled] - 1] = corners[(end - many)[filled]]
+    edge = np.stack([corners, after], axis=1)[large]  # edge, end, axis
+    ring_of = ring_of[large]
+    first = np.flatnonzero(np.diff(ring_of, prepend=-1))
+    extent = np.maximum.reduceat(edge[:, 0], first) - np.minimum.reduceat(edge[:, 0], first)
+    upright = np.repeat(extent[:, 1] > extent[:, 0], np.diff(first, append=len(ring_of)))
+    along = np.where(upright[:, None, None], edge[..., ::-1], edge)
+    least, most = along.min(axis=1), along.max(axis=1)
+    order = np.lexsort((least[:, 0], ring_of))
+    start, stop, ring_of = edge[order, 0], edge[order, 1], ring_of[order]
+    (left, low), (right, high) = least[order].T, most[order].T
+    here: Ints = np.arange(len(order))
+    budget = many * _MOST_PAIRS
     step = 1
-    while len(here) and (budget := budget - len(here)) > 0:
+    while len(here):
         here = here[here + step < len(order)]
         there = here + step
-        open_ = (ring_of[here] == ring_of[there]) & (left[there] <= right[here]) & ~crossed[ring_of[here]]
-        here, there = here[open_], there[open_]
-        near = (low[here] <= high[there]) & (low[there] <= high[here])
-        a, b = here[near], there[near]
-        found = _cross(start[a], end[a], start[b], end[b])
+        here = here[(ring_of[here] == ring_of[there]) & (left[there] <= right[here])]
+        near = (low[here] <= high[here + step]) & (low[here + step] <= high[here])
+        a, b = here[near], here[near] + step
+        found = _cross(start[a], stop[a], start[b], stop[b])
         crossed[ring_of[a[found]]] = True
+        np.subtract.at(budget, ring_of[here], 1)
+        here = here[~crossed[ring_of[here]] & (budget[ring_of[here]] > 0)]
         step += 1
     return crossed
 
 
 def _cross(a: Floats, b: Floats, c: Floats, d: Floats) -> Bools:
     """(M,) bool: segment ab and segment cd, ends (M, 2), share one point that is no end of either."""
-    scale = 1e-9 * (1 + np.abs(np.concatenate([a, b, c, d], axis=1)).max(axis=1, initial=0)) ** 2
+    most = 1 + np.abs(np.concatenate([a, b, c, d], axis=1)).max(axis=1, initial=0)
+    scale = 1e-9 * (most * most)
 
     def side(p: Floats, q: Floats, r: Floats) -> Floats:
         turn: Floats = (q[:, 0] - p[:, 0]) * (r[:, 1] - p[:, 1]) - (q[:, 1] - p[:, 1]) * (r[:, 0] - p[:, 0])

@@ -14,16 +14,15 @@ from defect_detect.data import conventions, sizes, twins, unremarkable
 from defect_detect.data.annotations import DISAGREE, Draft, around_of, draft
 from defect_detect.data.categories import Classes
 from defect_detect.data.conventions import PLAIN, Reading
-from defect_detect.data.crossing import crossing
 from defect_detect.data.identity import Key, key, oddity
 from defect_detect.data.listing import Entry, Listing
 from defect_detect.data.pictures import Picture
 from defect_detect.data.repairs import Log
-from defect_detect.data.rows import Rows, distinct, rows_of
+from defect_detect.data.rows import Rows, distinct, looked_up, rows_of
 from defect_detect.data.sound import Sound, joined, of_drafts, place
 from defect_detect.data.source import Source
 from defect_detect.data.spans import Span, numbers
-from defect_detect.tables import Bools, Floats, Ints, Polygons
+from defect_detect.tables import Bools, Floats, Ints
 
 _DISAGREE = 0.3
 _FEW = 2
@@ -84,31 +83,24 @@ def take(
     ]
     taken = Intake(images=[], given_images=sum(listing.given for listing in listings))
     lost = [dict(listing.lost) for listing in listings]
-    for entry, picture in listed:
-        where = f"{entry.where}.file_name"
-        if picture.broken:
-            lost[entry.source][entry.id] = "picture unreadable"
-            kind = picture.broken.partition(" (")[0]
-            log.quarantined(where, f"picture unreadable: {kind}", entry.name, entry.split, detail=picture.broken)
-            continue
-        taken.images.append((entry, picture))
-        if picture.recoded:
-            log.noted(where, f"picture re-encoded as 8-bit PNG: {picture.recoded}", entry.name)
-        if picture.remark:
-            log.noted(where, f"odd picture: {picture.remark}", entry.name)
+    if any(picture.broken or picture.recoded or picture.remark for _, picture in listed):
+        taken.images = [pair for pair in listed if _usable(*pair, lost, log)]
+    else:
+        taken.images = listed
     _note_copies(taken, sources, log)
     rows = [
         _rows(index, source, taken=taken, lost=lost[index], classes=classes, log=log)
         for index, source in enumerate(sources)
     ]
     doubtful, refused = sizes.settle(taken.images, _declared_otherwise(taken, rows), log)
+    size = np.array([(picture.width, picture.height) for _, picture in taken.images], np.int64).reshape(-1, 2)
     gone = np.array(sorted(refused), np.int64)
     parts: list[Sound] = []
     for each in rows:
         own_rows = each.take(~np.isin(each.image, gone)) if refused else each
-        reading = conventions.of_columns(each.name, *_boxes(own_rows, taken), log)
+        reading = conventions.of_columns(each.name, *_boxes(own_rows, size), log)
         if reading is not None:
-            parts += _drafts(sources, own_rows, taken=taken, doubtful=doubtful, reading=reading, log=log)
+            parts += _drafts(sources, own_rows, taken=taken, size=size, doubtful=doubtful, reading=reading, log=log)
     sound = joined(tuple(source.name for source in sources), parts)
     if not all(source.own for source in sources):
         # What this package wrote was merged when its annotations still had all their regions.
@@ -118,8 +110,26 @@ def take(
     return taken
 
 
+def _usable(entry: Entry, picture: Picture, lost: Sequence[dict[Key, str]], log: Log) -> bool:
+    """Whether the picture can be looked at, and what is to be said of it."""
+    where = f"{entry.where}.file_name"
+    if picture.broken:
+        lost[entry.source][entry.id] = "picture unreadable"
+        kind = picture.broken.partition(" (")[0]
+        log.quarantined(where, f"picture unreadable: {kind}", entry.name, entry.split, detail=picture.broken)
+        return False
+    if picture.recoded:
+        log.noted(where, f"picture re-encoded as 8-bit PNG: {picture.recoded}", entry.name)
+    if picture.remark:
+        log.noted(where, f"odd picture: {picture.remark}", entry.name)
+    return True
+
+
 def _note_copies(taken: Intake, sources: Sequence[Source], log: Log) -> None:
     """Name pictures that are another one's copy: both are kept, in one split."""
+    hashes = [picture.sha256 for _, picture in taken.images if picture.sha256]
+    if len(set(hashes)) == len(hashes):
+        return
     first: dict[str, Entry] = {}
     for entry, picture in sorted(taken.images, key=lambda each: each[0].name):
         known = first.setdefault(picture.sha256, entry) if picture.sha256 else entry
@@ -136,11 +146,14 @@ def _rows(
     taken.given_annotations += len(rows)
     odd = dict(rows.odd)
     repeated = _repeated(plain.id, [key(raw.get("id")) for raw in odd.values() if isinstance(raw, dict)])
-    images, labels = _looked_up(position, plain.image_id), _looked_up(classes.label, plain.category_id)
+    images, labels = looked_up(position, plain.image_id), looked_up(classes.label, plain.category_id)
     own = np.array([id_ for id_ in repeated if isinstance(id_, int)], np.int64)
     silent = (images >= 0) & (labels >= 0) & (plain.id != 0)
     if len(own):
         silent &= ~np.isin(plain.id, own)
+    if not odd and silent.all():
+        return _Rows(source=index, name=source.name, rows=rows, number=plain.number, image=images, label=labels,
+                     plain=np.arange(len(plain.number)))  # fmt: skip
     spoken: list[tuple[int, int, int]] = []
     for number in sorted([*odd, *plain.number[~silent].tolist()]):
         raw = odd[number] if number in odd else rows[number]
@@ -176,25 +189,17 @@ def _rows(
 
 def _repeated(plain: Ints, odd: Sequence[Key | None]) -> set[Key]:
     """The ids that several annotations have."""
-    ids, times = np.unique(
-        np.concatenate([plain, np.array([id_ for id_ in odd if isinstance(id_, int)], np.int64)]), return_counts=True
-    )
+    whole = [id_ for id_ in odd if isinstance(id_, int)]
+    line = np.sort(np.concatenate([plain, np.array(whole, np.int64)]) if whole else plain, kind="stable")
     texts = Counter(id_ for id_ in odd if isinstance(id_, str))
-    return {*ids[times > 1].tolist(), *(id_ for id_, uses in texts.items() if uses > 1)}
-
-
-def _looked_up(table: Mapping[Key, int], asked: Ints) -> Ints:
-    """(P,) int64: what the table has for each, -1 where it has nothing."""
-    ids, where = np.unique(asked, return_inverse=True)
-    found: Ints = np.array([table.get(id_, -1) for id_ in ids.tolist()], np.int64)[where.reshape(-1)]
-    return found
+    return {*line[1:][line[1:] == line[:-1]].tolist(), *(id_ for id_, uses in texts.items() if uses > 1)}
 
 
 def _declared_otherwise(taken: Intake, rows: Sequence[_Rows]) -> dict[int, list[dict[str, Any]]]:
     """The annotations of the images that are declared of another size than they have."""
     other = [
         at for at, (entry, picture) in enumerate(taken.images)
-        if entry.declared not in (None, (picture.width, picture.height))
+        if entry.declared is not None and entry.declared != (picture.width, picture.height)
     ]  # fmt: skip
     found: dict[int, list[dict[str, Any]]] = {}
     for each in rows if other else ():
@@ -224,14 +229,17 @@ def _leave_out(
     taken.out.append((len(log.repairs) - 1, image))
 
 
-def _boxes(rows: _Rows, taken: Intake) -> tuple[Floats, Floats]:
+def _boxes(rows: _Rows, size: Ints) -> tuple[Floats, Ints]:
     """The boxes that stand alone, (N, 4), and their pictures' (N, 2) width and height.
 
     Where there is a region, it tells what the box should be, one by one.
     """
     plain = rows.rows.plain
-    alone = rows.take(rows.plain >= 0)
-    alone = alone.take(plain.kind[alone.plain] == 0)
+    alone = rows.plain >= 0
+    alone[alone] = plain.kind[rows.plain[alone]] == 0
+    if alone.all():
+        return plain.xywh[rows.plain] if len(alone) < len(plain.number) else plain.xywh, size[rows.image]
+    chosen = rows.take(alone)
     found: list[Span] = []
     image: list[int] = []
     for number, at in _spoken(rows):
@@ -240,10 +248,9 @@ def _boxes(rows: _Rows, taken: Intake) -> tuple[Floats, Floats]:
         if box is not None:
             found.append(box)
             image.append(at)
-    size = _sizes(taken)
     return (
-        np.concatenate([plain.xywh[alone.plain], np.array(found, np.float64).reshape(-1, 4)]),
-        size[np.concatenate([alone.image, np.array(image, np.int64)])].astype(np.float64),
+        np.concatenate([plain.xywh[chosen.plain], np.array(found, np.float64).reshape(-1, 4)]),
+        size[np.concatenate([chosen.image, np.array(image, np.int64)])],
     )
 
 
@@ -253,23 +260,24 @@ def _spoken(rows: _Rows) -> Iterator[tuple[int, int]]:
     yield from zip(rows.number[chosen].tolist(), rows.image[chosen].tolist(), strict=True)
 
 
-def _sizes(taken: Intake) -> Ints:
-    return np.array([(picture.width, picture.height) for _, picture in taken.images], np.int64).reshape(-1, 2)
-
-
 def _drafts(
-    sources: Sequence[Source], rows: _Rows, *, taken: Intake, doubtful: set[int], reading: Reading, log: Log
+    sources: Sequence[Source], rows: _Rows, *, taken: Intake, size: Ints, doubtful: set[int], reading: Reading,
+    log: Log,
 ) -> list[Sound]:  # fmt: skip
     """The sound annotations of one file; if boxes lie elsewhere than regions, in the order that explains it."""
     records, out = len(log.repairs), len(taken.out)
-    sound, disagree, both = _draft_all(sources, rows, taken=taken, doubtful=doubtful, reading=reading, log=log)
+    sound, disagree, both = _draft_all(
+        sources, rows, taken=taken, size=size, doubtful=doubtful, reading=reading, log=log
+    )
     if disagree <= max(_FEW, _DISAGREE * both):
         return sound
     other = conventions.by_regions(_pairs(rows, taken))
     if other is not None and other is not PLAIN:
         del log.repairs[records:], taken.out[out:]
         log.noted(f"{rows.name}: annotations[].bbox", f"boxes that are {other.name}", "as their regions tell")
-        sound, disagree, _ = _draft_all(sources, rows, taken=taken, doubtful=doubtful, reading=other, log=log)
+        sound, disagree, _ = _draft_all(
+            sources, rows, taken=taken, size=size, doubtful=doubtful, reading=other, log=log
+        )
         return sound
     log.refused(
         f"{rows.name}: annotations[].bbox", expected="boxes around their regions",
@@ -280,20 +288,25 @@ def _drafts(
 
 
 def _draft_all(
-    sources: Sequence[Source], rows: _Rows, *, taken: Intake, doubtful: set[int], reading: Reading, log: Log
+    sources: Sequence[Source], rows: _Rows, *, taken: Intake, size: Ints, doubtful: set[int], reading: Reading,
+    log: Log,
 ) -> tuple[list[Sound], int, int]:  # fmt: skip
     """The sound annotations, how many boxes lie elsewhere than their regions, and how many have both."""
     names, source = tuple(each.name for each in sources), sources[rows.source]
-    at_once = np.flatnonzero((rows.plain >= 0) & ~np.isin(rows.image, np.array(sorted(doubtful), np.int64)))
+    sure = rows.plain >= 0
+    if doubtful:
+        sure &= ~np.isin(rows.image, np.array(sorted(doubtful), np.int64))
+    at_once = np.flatnonzero(sure)
     if reading is not PLAIN:
         at_once = at_once[:0]
-    chosen = rows.take(at_once)
+    chosen = rows if len(at_once) == len(rows.number) else rows.take(at_once)
     passed, sound = unremarkable.sound(
-        rows.rows.plain, chosen.plain, chosen.image, chosen.label, _sizes(taken)[chosen.image], names=names,
-        source=rows.source,
+        rows.rows.plain, chosen.plain, chosen.image, chosen.label, size, names=names, source=rows.source,
     )  # fmt: skip
-    both = int((rows.rows.plain.kind[chosen.plain[passed]] != 0).sum())
-    rest = rows.take(np.delete(np.arange(len(rows.number)), at_once[passed]))
+    drawn = rows.rows.plain.kind
+    both = int((drawn[chosen.plain[passed]] != 0).sum()) if drawn.any() else 0
+    rest = rows.take(np.zeros(0, np.int64) if len(passed) == len(rows.number) and passed.all()
+                     else np.delete(np.arange(len(rows.number)), at_once[passed]))  # fmt: skip
     made: list[tuple[int, Draft]] = []
     disagree = 0
     for number, image, label in zip(rest.number.tolist(), rest.image.tolist(), rest.label.tolist(), strict=True):
@@ -332,21 +345,17 @@ def _pairs(rows: _Rows, taken: Intake) -> list[tuple[Span, Span, int, int]]:
 def _note_crossing(sound: Sound, sources: Sequence[Source], log: Log) -> None:
     """Name polygons that cross themselves; those that this package wrote were named before."""
     strange = np.array([not source.own for source in sources])[sound.source]
-    drawn = [at for at in np.flatnonzero(strange).tolist() if isinstance(sound.region[at], Polygons)]
-    parts = [region.rings for at in drawn if isinstance(region := sound.region[at], Polygons)]
-    rings = [ring for each in parts for ring in each]
-    owner = np.repeat(np.array(drawn, np.int64), [len(each) for each in parts])
-    for at in np.unique(owner[crossing(rings)]).tolist():
-        log.noted(f"{sound.where(at)}.segmentation", "polygon that crosses itself", sound.source_id[at])
+    for at in np.flatnonzero(strange & sound.region.crossing()).tolist():
+        log.noted(f"{sound.where(at)}.segmentation", "polygon that crosses itself", sound.id_of(at))
 
 
 def _keep(taken: Intake, sound: Sound, doubtful: set[int], log: Log) -> None:
     """All but the images in doubt, and those whose every defect is out: they'd pass for defect-free."""
     bad = {image for _, image in taken.out if image is not None}
-    defective = set(distinct(sound.image).tolist())
-    emptied = bad - defective - doubtful
+    emptied = bad - set(distinct(sound.image).tolist() if bad else ()) - doubtful
     for image in sorted(emptied):
         entry = taken.images[image][0]
         log.quarantined(entry.where, "image whose every annotation was left out", entry.name, entry.split)
-    taken.kept = [at for at in range(len(taken.images)) if at not in doubtful and at not in emptied]
+    out = emptied | doubtful
+    taken.kept = [at for at in range(len(taken.images)) if at not in out]
     taken.sound = sound

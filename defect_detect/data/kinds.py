@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from defect_detect.data.rows import Rows, rows_of
+from defect_detect.data.rows import Entries, rows_of
 
 LISTS = ("images", "annotations", "categories")
 _INSTEAD = "Export instances (boxes or masks) instead."
@@ -60,7 +60,7 @@ def _incomplete(data: dict[str, Any]) -> tuple[str, str] | None:
     if missing:
         return f"no {' and no '.join(missing)}", "Give the file that lists images, annotations and categories."
     for name in LISTS:
-        if not isinstance(data[name], list | Rows):
+        if not isinstance(data[name], list | Entries):
             return f"{name} is a {type(data[name]).__name__}, not a list", ""
     if data["images"] and not data["annotations"] and not data["categories"]:
         found = "empty lists of annotations and categories: COCO image_info, which lists images only"

@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+import numpy as np
+
 from defect_detect.data.attributes import dropped, scalars
 from defect_detect.data.identity import Key, clean, key, oddity
+from defect_detect.data.image_rows import ImageRows
 from defect_detect.data.lookup import Folder, Found
 from defect_detect.data.records import Scalar
 from defect_detect.data.repairs import Log
@@ -17,8 +21,7 @@ _KNOWN = frozenset({"id", "file_name", "width", "height", "attributes"})
 DEFAULT_GROUP = "group"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One image of the input.
 
     where     its path in the input
@@ -67,6 +70,13 @@ class Listing:
 
 def collect(index: int, source: Source, folder: Folder, group: str | None, log: Log) -> Listing:
     """The entries of `source`; what refuses the whole file goes to the log."""
+    unremarkable = _at_once(index, source, folder)
+    if unremarkable is not None:
+        return Listing(entries=unremarkable, given=len(unremarkable))
+    return _one_by_one(index, source, folder, group, log)
+
+
+def _one_by_one(index: int, source: Source, folder: Folder, group: str | None, log: Log) -> Listing:
     listing = Listing(given=len(source.data["images"]))
     named = [
         (position, raw, id_)
@@ -121,10 +131,39 @@ def collect(index: int, source: Source, folder: Folder, group: str | None, log: 
     return listing
 
 
+def _at_once(index: int, source: Source, folder: Folder) -> list[Entry] | None:
+    """The entries of a file about whose images no rule has a word; None where one may."""
+    listed = source.data["images"]
+    if not isinstance(listed, ImageRows) or source.own:
+        return None
+    columns = listed.columns
+    names = columns.name
+    fine = columns.id.all() and len(np.unique(columns.id)) == len(names) and len(set(names)) == len(names)
+    if not fine or min(columns.width.min(), columns.height.min()) <= 0 or not folder.has_all(names):
+        return None
+    sizes = {(0, 0): (0, 0)}  # one tuple for each size, not for each image
+    declared = [
+        sizes.setdefault(size, size) for size in zip(columns.width.tolist(), columns.height.tolist(), strict=True)
+    ]
+    nothing: dict[str, Scalar] = {}
+    before, split = f"{source.name}: images[", source.split
+    return [
+        Entry(
+            where=f"{before}{at}]", source=index, split=split, id=id_, name=name, missing="", declared=size, group=None,
+            attributes=nothing, source_id=id_, source_split=split, source_file=name,
+        )
+        for at, (id_, name, size) in enumerate(zip(columns.id.tolist(), names, declared, strict=True))
+    ]  # fmt: skip
+
+
 def refuse_twins(listings: Sequence[Listing], log: Log) -> None:
     """Refuse names that differ by case only: elsewhere, one picture would overwrite the other."""
     seen: dict[str, Entry] = {}
-    for entry in (entry for listing in listings for entry in listing.entries):
+    entries = [entry for listing in listings for entry in listing.entries]
+    # The same name in several splits is another fault.
+    if len({entry.name.casefold() for entry in entries}) == len(entries):
+        return
+    for entry in entries:
         twin = seen.setdefault(entry.name.casefold(), entry)
         if twin.name != entry.name:
             log.refused(

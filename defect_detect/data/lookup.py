@@ -7,12 +7,15 @@ and never takes a file that another entry names as it is.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from defect_detect.data.paths import LeavesRootError, checked, readings
 
@@ -21,13 +24,16 @@ _SUFFIXES = frozenset({
     ".pbm", ".pnm", ".jp2", ".j2k",
 })  # fmt: skip
 _APPLE = "._"
+_PART = r"[0-9A-Za-z_-](?:[0-9A-Za-z_.()+=@, -]*[0-9A-Za-z_)-])?"
+_SIMPLE = re.compile(rf"(?:{_PART}/)*{_PART}")
+"""Names that mean one thing on every system."""
+_LONGEST_SIMPLE = 255
 _MOST = 2_000_000
 """Files that the search looks through before it gives up."""
 _Search = Callable[[str], Iterable[str]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where a file name led.
 
     name     POSIX, relative to the picture folder
@@ -62,6 +68,31 @@ class Folder:
         return [
             self._loosely(name, claimed) if found is None else found for name, found in zip(names, plain, strict=True)
         ]
+
+    def has_all(self, names: Iterable[str]) -> bool:
+        """Whether each name is simply that of a regular file: nothing has to be undone, followed or looked for."""
+        there: dict[str, set[str]] = {}
+        for name in names:
+            if len(name) > _LONGEST_SIMPLE or _SIMPLE.fullmatch(name) is None:
+                return False
+            folder, _, file = name.rpartition("/")
+            files = there.get(folder)
+            if files is None:
+                files = there[folder] = self._files(folder)
+            if file not in files:
+                return False
+        return True
+
+    def _files(self, folder: str) -> set[str]:
+        """Names of the regular files in a folder below the root; none where it is elsewhere or is not there."""
+        path = f"{self._real}/{folder}"
+        try:
+            if folder and not self._contains(path):
+                return set()
+            with os.scandir(path) as entries:
+                return {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
+        except (OSError, ValueError):
+            return set()
 
     def _plainly(self, name: str) -> Found | None:
         try:

@@ -29,7 +29,7 @@ from defect_detect.data.pictures import Progress
 from defect_detect.data.pixels import DECODE_POLICY
 from defect_detect.data.publish import publish
 from defect_detect.data.records import SCHEMA, SEVERITIES, DatasetFile
-from defect_detect.data.remarks import note_reused_ids, remark
+from defect_detect.data.remarks import file_names, note_reused_ids, remark
 from defect_detect.data.repairs import Log, Repair
 from defect_detect.data.source import Source
 from defect_detect.data.stand_ins import absurd, stand_ins
@@ -180,12 +180,7 @@ def _picture_root(source: Path, sources: list[Source], images: Path | None, log:
             raise DatasetError(Fault(where=str(images), expected="the folder of the pictures", found="no folder"))
         return images
     beside = source if source.is_dir() else source.parent
-    names = [
-        entry["file_name"]
-        for each in sources
-        for entry in each.data["images"]
-        if isinstance(entry, dict) and isinstance(entry.get("file_name"), str)
-    ]
+    names = [name for each in sources for name in file_names(each)]
     found = picture_folder(beside, names)
     if found != beside and not all(each.own for each in sources):
         where = os.path.relpath(found, beside)

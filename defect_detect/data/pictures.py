@@ -12,8 +12,9 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from defect_detect.data import known
 from defect_detect.data.decoders import Decoders, threads
@@ -25,8 +26,7 @@ _TOGETHER = 64
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class Picture(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One file as it stands in the normalized dataset; width and height px as shown.
 
     file     the name there, which ends in .png where it was re-encoded

@@ -11,6 +11,7 @@ import numpy as np
 from defect_detect.data.annotations import KNOWN
 from defect_detect.data.attributes import dropped
 from defect_detect.data.identity import Key, key
+from defect_detect.data.image_rows import ImageRows
 from defect_detect.data.repairs import Log
 from defect_detect.data.rows import Rows, distinct, rows_of
 from defect_detect.data.source import Source
@@ -19,6 +20,15 @@ _CARRIED = KNOWN | {"keypoints"}
 _SPECIAL = frozenset(" #&%?*:|<>\"'")
 _INSTANCES = 5
 """Classes of one annotation each that look like names of the instances."""
+
+
+def file_names(source: Source) -> list[str]:
+    """The names of its pictures, as the file has them."""
+    listed = source.data["images"]
+    if isinstance(listed, ImageRows):
+        return listed.columns.name
+    names = (raw.get("file_name") for raw in listed if isinstance(raw, dict))
+    return [name for name in names if isinstance(name, str)]
 
 
 def remark(source: Source, log: Log) -> None:
@@ -30,9 +40,11 @@ def remark(source: Source, log: Log) -> None:
             log.noted(source.name, f"no top-level {name!r}", "")
     rows = rows_of(source.data["annotations"])
     annotations = [raw for _, raw in rows.odd if isinstance(raw, dict)]
-    _gaps(source.name, "images", (key(raw.get("id")) for raw in source.data["images"] if isinstance(raw, dict)), log)
-    ids = [*distinct(rows.plain.id).tolist(), *(key(raw.get("id")) for raw in annotations)]
-    _gaps(source.name, "annotations", ids, log)
+    _gaps(source.name, "images", _image_ids(source), log)
+    ids = distinct(rows.plain.id)
+    ends = ids[[0, -1]].tolist() if len(ids) else []
+    if annotations or (len(ids) and ends[1] - ends[0] >= len(ids)):
+        _gaps(source.name, "annotations", [*ids.tolist(), *(key(raw.get("id")) for raw in annotations)], log)
     if annotations or len(rows.plain.number):
         _regions(source.name, rows, annotations, log)
         _crowds(source.name, rows, annotations, log)
@@ -48,12 +60,20 @@ def remark(source: Source, log: Log) -> None:
 
 def note_reused_ids(sources: Sequence[Source], log: Log) -> None:
     """Note ids that name one image in one split and another in the next: they are numbered anew."""
-    ids = [
-        {key(raw.get("id")) for raw in source.data["images"] if isinstance(raw, dict)} - {None} for source in sources
-    ]
+    if len(sources) == 1:
+        return
+    ids = [set(_image_ids(source)) - {None} for source in sources]
     shared = [id_ for id_, files in Counter(id_ for each in ids for id_ in each).items() if files > 1]
     if shared and not all(source.own for source in sources):
         log.noted("images[].id", "image ids used in several splits, numbered anew", f"{len(shared)} ids")
+
+
+def _image_ids(source: Source) -> list[Key | None]:
+    listed = source.data["images"]
+    if isinstance(listed, ImageRows):
+        ids: list[Key | None] = listed.columns.id.tolist()
+        return ids
+    return [key(raw.get("id")) for raw in listed if isinstance(raw, dict)]
 
 
 def _gaps(source: str, name: str, ids: Iterable[Key | None], log: Log) -> None:
@@ -91,8 +111,10 @@ def _names_of_instances(name: str, rows: Rows, annotations: Sequence[dict[str, A
 
 
 def _file_names(source: Source, log: Log) -> None:
-    names = [raw.get("file_name") for raw in source.data["images"] if isinstance(raw, dict)]
-    odd = sorted(name for name in names if isinstance(name, str) and _SPECIAL & set(name))
+    names = file_names(source)
+    if not _SPECIAL & set("".join(names)):
+        return
+    odd = sorted(name for name in names if _SPECIAL & set(name))
     if odd:
         what = "blanks or special characters in file names"
         log.noted(f"{source.name}: images[].file_name", what, f"{len(odd)}, {odd[0]!r} for one")

@@ -8,13 +8,14 @@ letter, no row is plain, and everything is read one by one: slower, with the sam
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
 
 from defect_detect import native
+from defect_detect.data.identity import Key
 from defect_detect.tables import Floats, Ints
 
 _FIELDS = (
@@ -22,6 +23,8 @@ _FIELDS = (
     ("segmentation", "r?"),
 )  # fmt: skip
 POLYGONS = 2
+_SPARSE = 16
+"""Gaps between ids beyond which a table of all of them would be too large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +54,37 @@ class Columns:
     end: Ints
 
 
-class Rows(Sequence[Any]):
-    """The entries in their order, parsed when they are asked for; `plain`: columns of those that are."""
+class Text:
+    """The bytes of a file, which can be let go: `again` reads them once more when they are asked for."""
 
-    def __init__(self, text: bytes, place: Ints, plain: Columns) -> None:
-        self._text, self._place, self.plain = text, place, plain
-        self._odd: list[tuple[int, Any]] | None = None
+    def __init__(self, raw: bytes, again: Callable[[], bytes] | None = None) -> None:
+        self._raw: bytes | None = raw
+        self._again = again
+
+    def get(self) -> bytes:
+        """The bytes.
+
+        Raises:
+            DatasetError: the file is no longer what it was.
+        """
+        if self._raw is None and self._again is not None:
+            self._raw = self._again()
+        return self._raw or b""
+
+    def let_go(self) -> None:
+        """Hold them no longer."""
+        if self._again is not None:
+            self._raw = None
+
+
+class Entries(Sequence[Any]):
+    """A list of a JSON file, its entries parsed when they are asked for.
+
+    `place` (N, 3) int64: where each one's text starts and ends, and 1 if its columns were read.
+    """
+
+    def __init__(self, text: Text, place: Ints) -> None:
+        self._text, self._place = text, place
 
     def __len__(self) -> int:
         return len(self._place)
@@ -68,11 +96,20 @@ class Rows(Sequence[Any]):
     def __getitem__(self, at: int | slice) -> Any:
         if isinstance(at, slice):
             return [self[each] for each in range(*at.indices(len(self)))]
-        start, end, _ = self._place[at].tolist()
-        return json.loads(self._text[start:end])
+        start, end = self._place[at, :2].tolist()
+        return json.loads(self._text.get()[start:end])
 
     def __iter__(self) -> Iterator[Any]:
         return (self[at] for at in range(len(self)))
+
+
+class Rows(Entries):
+    """The annotations in their order; `plain`: columns of those that are."""
+
+    def __init__(self, text: Text, place: Ints, plain: Columns) -> None:
+        super().__init__(text, place)
+        self.plain = plain
+        self._odd: list[tuple[int, Any]] | None = None
 
     @property
     def odd(self) -> list[tuple[int, Any]]:
@@ -86,7 +123,7 @@ class _Listed(Rows):
     """Entries that were parsed before: none is plain."""
 
     def __init__(self, entries: list[Any]) -> None:
-        super().__init__(b"", np.zeros((len(entries), 3), np.int64), _none())
+        super().__init__(Text(b""), np.zeros((len(entries), 3), np.int64), _none())
         self._entries = entries
 
     def __getitem__(self, at: Any) -> Any:
@@ -98,38 +135,63 @@ def rows_of(entries: Sequence[Any]) -> Rows:
     return entries if isinstance(entries, Rows) else _Listed(list(entries))
 
 
-def scan(raw: bytes, key: str) -> tuple[Rows, int, int] | None:
+def scan(text: Text, key: str) -> tuple[Rows, int, int] | None:
     """The list under `key` in the bytes of a JSON object, and where its text starts and ends; None: read it whole."""
     if native.compiled is None:
         return None
-    found = native.compiled.scan_loosely(raw, key, _FIELDS)
+    found = native.compiled.scan_loosely(text.get(), key, _FIELDS)
     if found is None:
         return None
     start, end, count, columns, places = found
     id_, image, category, box, area, crowd, (region, points, ends, _) = columns
+    del columns, found
     place = np.frombuffer(places, np.int64).reshape(count, 3)
+    number = np.flatnonzero(place[:, 2])
+    chosen: slice | Ints = slice(None) if len(number) == count else number
     whole = {
-        name: np.frombuffer(column, np.int64)
+        name: np.frombuffer(column, np.int64)[chosen]
         for name, column in (("id", id_), ("image_id", image), ("category_id", category), ("iscrowd", crowd))
     }
-    kinds = np.frombuffer(region, np.int64).reshape(-1, 4)
-    number = np.flatnonzero(place[:, 2])
-    everything = len(number) == count
     plain = Columns(
-        number=number,
-        **{name: column if everything else column[number] for name, column in whole.items()},
-        xywh=np.frombuffer(box).reshape(-1, 4)[slice(None) if everything else number],
-        area=np.frombuffer(area)[slice(None) if everything else number],
-        kind=kinds[number, 0], first=kinds[number, 1], rings=kinds[number, 2],
+        number=number, **whole, xywh=np.frombuffer(box).reshape(-1, 4)[chosen], area=np.frombuffer(area)[chosen],
+        **_regions(np.frombuffer(region, np.int64).reshape(-1, 4)[chosen]),
         corners=np.frombuffer(points).reshape(-1, 2), end=np.frombuffer(ends, np.int64),
     )  # fmt: skip
-    return Rows(raw, place, plain), start, end
+    return Rows(text, place, plain), start, end
+
+
+def _regions(kinds: Ints) -> dict[str, Ints]:
+    names = ("kind", "first", "rings")
+    if not kinds[:, 0].any():
+        # Nothing was drawn: a column of zeros that takes no space.
+        return dict.fromkeys(names, np.broadcast_to(np.zeros((), np.int64), len(kinds)))
+    return {name: kinds[:, at].copy() for at, name in enumerate(names)}
 
 
 def distinct(values: Ints) -> Ints:
     """Each value once, ascending; faster than `np.unique` where they are nearly in order, as ids are."""
     line = np.sort(values, kind="stable")
     return line[np.concatenate([[True], line[1:] != line[:-1]])] if len(line) else line
+
+
+def looked_up(table: Mapping[Key, int], asked: Ints) -> Ints:
+    """(P,) int64: what the table has for each whole number, -1 where it has nothing."""
+    ids = [id_ for id_ in table if isinstance(id_, int)]
+    if not ids or not len(asked):
+        return np.full(len(asked), -1, np.int64)
+    known, rows = np.array(ids, np.int64), np.array([table[id_] for id_ in ids], np.int64)
+    least, most = int(known.min()), int(known.max())
+    if most - least > _SPARSE * len(ids):
+        turn = np.argsort(known)
+        at = np.searchsorted(known, asked, sorter=turn).clip(max=len(ids) - 1)
+        exact: Ints = np.where(known[turn[at]] == asked, rows[turn[at]], -1)
+        return exact
+    place = np.full(most - least + 1, -1, np.int64)
+    place[known - least] = rows
+    found: Ints = place[asked.clip(least, most) - least]
+    if int(asked.min()) < least or int(asked.max()) > most:
+        found[(asked < least) | (asked > most)] = -1
+    return found
 
 
 def _none() -> Columns:

@@ -6,10 +6,11 @@ import contextlib
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from defect_detect.data import rows
+from defect_detect.data import image_rows, rows
 from defect_detect.data.kinds import foreign
 from defect_detect.data.parsing import BOM, parse, read_bytes
 from defect_detect.data.repairs import Log
@@ -24,7 +25,8 @@ class Source:
 
     split   the ready split it is, or `` for a file that is yet to be split
     name    how messages call it
-    data    the parsed JSON: a mapping with the lists images, annotations (which may be `rows.Rows`), categories
+    data    the parsed JSON: a mapping with the lists images (which may be `image_rows.ImageRows`), annotations
+            (which may be `rows.Rows`), categories
     sha256  of its bytes
     own     written by this package: its entries carry the ids of the file before it
     """
@@ -66,7 +68,9 @@ def read(split: str, path: Path, log: Log) -> Source | None:
     literals = Counter[str]()
     try:
         raw = read_bytes(path, error=DatasetError)
-        data = _quickly(raw) or parse(raw, where=str(path), error=DatasetError, literals=literals)
+        sha256 = hashlib.sha256(raw).hexdigest()
+        text = rows.Text(raw, partial(_again, path, sha256))
+        data = _quickly(text) or parse(raw, where=str(path), error=DatasetError, literals=literals)
     except DatasetError as error:
         log.faults.extend(fault for fault in error.faults if isinstance(fault, Fault))
         return None
@@ -78,19 +82,40 @@ def read(split: str, path: Path, log: Log) -> Source | None:
     if wrong is not None:
         log.refused(name, expected="COCO instances (images, annotations, categories)", found=wrong[0], fix=wrong[1])
         return None
-    return Source(split=split, name=name, data=data, sha256=hashlib.sha256(raw).hexdigest(), own=_is_own(data))
+    listed = data["annotations"]
+    if isinstance(listed, rows.Rows) and not listed.odd:
+        # Of such a file little or nothing will be read one by one.
+        text.let_go()
+    return Source(split=split, name=name, data=data, sha256=sha256, own=_is_own(data))
 
 
-def _quickly(raw: bytes) -> dict[str, Any] | None:
-    """The parsed file with its annotations as `rows.Rows`; None where it must be read whole to say what it is."""
-    found = rows.scan(raw, "annotations")
+def _again(path: Path, sha256: str) -> bytes:
+    raw = read_bytes(path, error=DatasetError)
+    if hashlib.sha256(raw).hexdigest() != sha256:
+        raise DatasetError(
+            Fault(where=str(path), expected="the file that was read", found="another one: it changed meanwhile",
+                  fix="Run it again.")
+        )  # fmt: skip
+    return raw
+
+
+def _quickly(text: rows.Text) -> dict[str, Any] | None:
+    """The parsed file with images and annotations as columns; None where it must be read whole to say what it is."""
+    found = rows.scan(text, "annotations")
     if found is None:
         return None
     listed, start, end = found
+    raw = text.get()
     with contextlib.suppress(DatasetError):
-        data: dict[str, Any] = parse(raw[: start + 1] + raw[end - 1 :], where="", error=DatasetError)
+        rest = raw[: start + 1] + raw[end - 1 :]
+        quick: dict[str, Any] = {"annotations": listed}
+        images = image_rows.scan(rest)
+        if images is not None:
+            quick["images"], start, end = images
+            rest = rest[: start + 1] + rest[end - 1 :]
+        data: dict[str, Any] = parse(rest, where="", error=DatasetError)
         if not _is_own(data):
-            return data | {"annotations": listed}
+            return data | quick
     return None
 
 

@@ -44,8 +44,10 @@ def merge(drafts: Sequence[Draft], log: Log) -> list[Draft]:
 def without(sound: Sound, log: Log) -> Sound:
     """`merge` for a whole table."""
     # Boxes of one image with equal x0 and y1 are few: only they are sorted by everything. Adding 0 makes -0 0.
-    sides = (sound.box[:, ::3] + 0.0).view(np.uint64)
-    mixed = (sound.image.astype(np.uint64) * _MIX + sides[:, 0]) * _MIX + sides[:, 1]
+    mixed = sound.image.view(np.uint64) * _MIX
+    mixed += (sound.box[:, 0] + 0.0).view(np.uint64)
+    mixed *= _MIX
+    mixed += (sound.box[:, 3] + 0.0).view(np.uint64)
     turn = np.argsort(mixed, kind="stable")
     near = mixed[turn[1:]] == mixed[turn[:-1]]
     rows = np.sort(turn[np.concatenate([near, [False]]) | np.concatenate([[False], near])]) if len(turn) else turn

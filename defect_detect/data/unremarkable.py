@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from defect_detect.data.drawn import Drawn, Rings
+from defect_detect.data.extents import extents
 from defect_detect.data.polygons import MAX_OUTLINE, MAX_POINTS
 from defect_detect.data.rows import POLYGONS, Columns
 from defect_detect.data.sound import Sound
-from defect_detect.tables import Bools, Floats, Ints, Polygons, Region
+from defect_detect.tables import Bools, Floats, Ints
 
 _LARGEST = 2.0**53
+_TOGETHER = 1 << 15
+"""Rows that are looked at at a time: what is computed on the way stays small."""
 _AGREE = 0.55
 """IoU, more than `annotations` asks for."""
 
@@ -22,13 +26,41 @@ def sound(
 ) -> tuple[Bools, Sound]:
     """(M,) bool, which of the M plain rows at `rows` pass, and those as `Sound`.
 
-    `image`, `label` (M,) int64 of each; `size` (M, 2) int64, its picture's width and height px.
+    `image`, `label` (M,) int64 of each; `size` (N, 2) int64, width and height px of all pictures.
     """
+    passes = np.empty(len(rows), np.bool_)
+    box = np.empty((len(rows), 4))
+    for start in range(0, len(rows), _TOGETHER):
+        some = slice(start, start + _TOGETHER)
+        passes[some], box[some] = _passes(plain, rows[some], size[image[some]])
+    whole = bool(passes.all())
+    chosen = slice(None) if whole else np.flatnonzero(passes)
+    taken = slice(None) if whole and len(rows) == len(plain.number) else rows[chosen]
+    nothing: dict[str, int] = {}
+    number, drawn = plain.number[taken], plain.kind[taken] == POLYGONS
+    return passes, Sound(
+        names=names,
+        source=np.broadcast_to(np.int64(source), len(number)),
+        number=number,
+        image=image[chosen],
+        label=label[chosen],
+        box=box[chosen],
+        area=plain.area[taken],
+        crowd=plain.iscrowd[taken] == 1,
+        ignore=np.zeros(len(number), np.bool_),
+        region=Drawn.of_columns(Rings(plain.corners, plain.end), drawn, plain.first[taken], plain.rings[taken]),
+        source_id=plain.id[taken],
+        attributes=[nothing] * len(number),
+    )
+
+
+def _passes(plain: Columns, rows: Ints, size: Ints) -> tuple[Bools, Floats]:
+    """(M,) bool, and (M, 4) the boxes x0 y0 x1 y1; `size` (M, 2) of their pictures."""
     x, y, wide, high = plain.xywh[rows].T
     area, crowd, kind = plain.area[rows], plain.iscrowd[rows], plain.kind[rows]
     right, low = x + wide, y + high
     width, height = size.T
-    passes = (wide > 0) & (high > 0) & (x >= 0) & (y >= 0) & (right <= width) & (low <= height)
+    passes: Bools = (wide > 0) & (high > 0) & (x >= 0) & (y >= 0) & (right <= width) & (low <= height)
     passes &= (right > x) & (low > y) & ((crowd == 0) | (crowd == 1))
     across, down = right - x, low - y
     passes &= (area > 0) & (area < _LARGEST) & (area <= (across + 1) * (down + 1)) & (area <= across * down * 1.01)
@@ -37,58 +69,20 @@ def sound(
     drawn = np.flatnonzero(passes & (kind == POLYGONS))
     if len(drawn):
         passes[drawn] = _regions(plain, rows[drawn], box[drawn], size[drawn])
-    chosen = np.flatnonzero(passes)
-    taken = rows[chosen]
-    nothing: dict[str, int] = {}
-    return passes, Sound(
-        names=names,
-        source=np.full(len(taken), source, np.int64),
-        number=plain.number[taken],
-        image=image[chosen],
-        label=label[chosen],
-        box=box[chosen],
-        area=area[chosen],
-        crowd=crowd[chosen] == 1,
-        ignore=np.zeros(len(taken), np.bool_),
-        region=_drawn(plain, taken),
-        source_id=plain.id[taken].tolist(),
-        attributes=[nothing] * len(taken),
-    )
+    return passes, box
 
 
 def _regions(plain: Columns, rows: Ints, box: Floats, size: Ints) -> Bools:
     """(M,) bool: the polygons lie in the picture, in their box, and are of sensible length."""
     first, count = plain.first[rows], plain.rings[rows]
     before = np.concatenate([[0], plain.end])
-    start, stop = before[first], before[first + count]
-    few = stop - start <= MAX_POINTS
-    corners, after = plain.corners, np.roll(plain.corners, -1, axis=0)
-    last = plain.end - 1
-    after[last] = corners[before[:-1]]
-    step = np.abs(after - corners).max(axis=1)
-    # Rows of polygons follow each other, so what lies between two starts is one row's.
-    edges = np.stack([start, stop], axis=1).ravel()
-    padded = np.concatenate([corners, corners[-1:]])
-    least = np.minimum.reduceat(padded, edges)[::2]
-    most = np.maximum.reduceat(padded, edges)[::2]
-    outline = np.add.reduceat(np.append(step, 0.0), edges)[::2]
+    passes: Bools = before[first + count] - before[first] <= MAX_POINTS
+    around, outline = extents(plain.corners, plain.end, first, count)
+    least, most = around[:, :2], around[:, 2:]
     longest = np.minimum(MAX_OUTLINE, size[:, 0] * size[:, 1] + 2.0 * size.sum(axis=1))
-    inside: Bools = few & (least >= 0).all(axis=1) & (most <= size).all(axis=1) & (outline < 0.999 * longest)
-    around = np.concatenate([least, most], axis=1)
-    shared = np.clip(np.minimum(box[:, 2:], most) - np.maximum(box[:, :2], least), 0, None).prod(axis=1)
-    union = (box[:, 2:] - box[:, :2]).prod(axis=1) + (most - least).prod(axis=1) - shared
-    close: Bools = (np.abs(box - around).max(axis=1) <= 1) | (shared >= _AGREE * union)
-    inside &= close
-    return inside
-
-
-def _drawn(plain: Columns, rows: Ints) -> list[Region | None]:
-    if not plain.kind.any():
-        return [None] * len(rows)
-    end = plain.end.tolist()
-    ring = [plain.corners[start:stop] for start, stop in zip([0, *end], end, strict=False)]
-    kind, first, count = plain.kind[rows].tolist(), plain.first[rows].tolist(), plain.rings[rows].tolist()
-    return [
-        Polygons(rings=tuple(ring[at : at + many])) if each == POLYGONS else None
-        for each, at, many in zip(kind, first, count, strict=True)
-    ]
+    passes &= (least >= 0).all(axis=1) & (most <= size).all(axis=1) & (outline < 0.999 * longest)
+    with np.errstate(over="ignore", invalid="ignore"):
+        shared = np.clip(np.minimum(box[:, 2:], most) - np.maximum(box[:, :2], least), 0, None).prod(axis=1)
+        union = (box[:, 2:] - box[:, :2]).prod(axis=1) + (most - least).prod(axis=1) - shared
+        passes &= (np.abs(box - around).max(axis=1) <= 1) | (shared >= _AGREE * union)
+    return passes
