@@ -1,5 +1,6 @@
 import dataclasses
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -278,6 +279,21 @@ def small(fiftyone, tmp_path):
     said = scenes.predictions(image=[0], label=[0], box=[[0, 0, 8, 8]], score=[0.9])
     judged = judged_by(truth, {("a", 0): said})
     return truth, judged, tmp_path / "runs" / "small"
+
+
+@needs_fiftyone
+def test_sizes_are_the_comparisons_bins(fiftyone, small):
+    truth, judged, folder = small
+    comparison = compared(judged)
+    edges = msgspec.structs.replace(comparison.protocol, sizes=[5.0, 20.0])
+    name = store("sizes", msgspec.structs.replace(comparison, protocol=edges), judged, truth, folder=folder)
+
+    (defect,) = fiftyone.load_dataset(name).first().ground_truth.detections
+
+    assert defect.size == ledger.rows(judged, [5.0, 20.0])[0].size == "5 to 20 px"
+    assert fiftyone.load_dataset(store("plain", comparison, judged, truth, folder=folder.parent / "plain")).distinct(
+        "ground_truth.detections.size"
+    ) == ["small"]
 
 
 @needs_fiftyone

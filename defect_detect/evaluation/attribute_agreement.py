@@ -34,7 +34,8 @@ def attribute_agreement(judged: Sequence[Judged]) -> AttributeAgreement:
         effectiveness=Rate(count=int(np.trace(cells)), of=int(cells.sum())),
         miss_rate=Rate(count=int(cells[1, 0]), of=int(cells[1].sum())),
         false_alarm_rate=Rate(count=int(cells[0, 1]), of=int(cells[0].sum())),
-        kappa=kappa(cells),
+        # Where all units are of one kind, kappa is 0 whatever the detector does.
+        kappa=kappa(cells) if cells.sum(axis=1).all() else None,
         repeatability=None
         if any(rate is None for rate in same)
         else Rate(count=sum(r.count for r in same if r), of=sum(r.of for r in same if r)),

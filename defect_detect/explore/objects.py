@@ -23,16 +23,23 @@ MakeObject = Callable[[int], Any]
 
 
 def defects(
-    fiftyone: ModuleType, truth: Dataset, runs: Sequence[Told], missed: Mapping[str, Bools], columns: Mapping[str, str]
+    fiftyone: ModuleType,
+    truth: Dataset,
+    runs: Sequence[Told],
+    missed: Mapping[str, Bools],
+    columns: Mapping[str, str],
+    *,
+    sizes: Sequence[float] = (),
 ) -> MakeObject:
     """Makes the detection of a ground-truth row, with its fate under every run.
 
-    `missed` is `rows.missed_by`, `columns` the user's own columns -> attribute names.
+    `missed` is `rows.missed_by`, `columns` the user's own columns -> attribute names, `sizes` the edges of the size
+    bins (none: COCO's).
     """
     table, counts = truth.defects, truth.defects.counts
     extra = {field: values(table.attribute[name]) for name, field in columns.items()}
     fates = [_fates(told) for told in runs]
-    severities, sizes = severity(truth).tolist(), size_bin(truth).tolist()
+    severities, bins = severity(truth).tolist(), size_bin(truth, sizes).tolist()
 
     def make(row: int) -> Any:
         category = truth.categories[table.label[row]]
@@ -53,7 +60,7 @@ def defects(
             iscrowd=bool(table.crowd[row]),
             ignore=bool(table.ignore[row]),
             severity=severities[row] or None,
-            size=sizes[row],
+            size=bins[row],
             area=float(table.area[row]),
             annotation_id=int(table.id[row]),
             source_id=str(table.source_id[row]),

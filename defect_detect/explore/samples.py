@@ -27,14 +27,15 @@ def samples(
     *,
     image_columns: Mapping[str, str],
     defect_columns: Mapping[str, str],
+    sizes: Sequence[float] = (),
 ) -> Iterator[Any]:
     """One sample for each picture, in the order of the table; one at a time, so that memory stays bounded.
 
-    `missed` is `rows.missed_by`; `alarmed` the places where all detectors raise a false alarm; the last
-    two map the user's own columns to field names.
+    `missed` is `rows.missed_by`; `alarmed` the places where all detectors raise a false alarm; `image_columns`
+    and `defect_columns` map the user's own columns to field names; `sizes` are the edges of the size bins.
     """
     images = truth.images
-    defect = objects.defects(fiftyone, truth, runs, missed, defect_columns)
+    defect = objects.defects(fiftyone, truth, runs, missed, defect_columns, sizes=sizes)
     defects_of = by_image(truth.defects.image, len(images))
     tellers = [_Teller(fiftyone, told) for told in runs]
     places = _by_file(alarmed)
