@@ -77,12 +77,15 @@ def run(
     judging: Judging,
     cut: job.Tiling | None = None,
     fiftyone: bool = True,
+    operator: str | None = None,
+    stalled_after: float = runner.STALLED_AFTER,
     console: Console | None = None,
 ) -> int:
     """Normalize, train, predict, judge, report. Returns the exit code.
 
     0: all done; 1: a run failed; 2: a run can't be done as its config asks; 3: all done, and a condition to fail holds.
     What the others finished is compared. `cut`: detectors are trained on tiles, and judged on whole pictures.
+    `operator`: who asks for it, for the log. `stalled_after`: see `runner.Workers`.
 
     Raises:
         InputError: the user's input is at fault; nothing was trained.
@@ -98,30 +101,30 @@ def run(
     decided = reviews.read(judging.review) if judging.review is not None else None
     for framework in sorted({made.framework for made in configs}):
         runner.check(framework)
-    out.mkdir(parents=True, exist_ok=True)
-    folder.log_command(out, facts.versions())
-    root = prepare(source, out, console)
-    measurable(root, training=bool(configs))
-    if configs:
-        tile = None if cut is None else cut.size
-        auditing.before_training(root, configs=configs, name=source.path.name, tile=tile, console=console)
-    gating.ready(asked, root)
-    if decided is not None:
-        check_header(coco.load(root, "test"), decided)
-    foreign = elsewhere.take_in(out, given, root)
-    trained, failures = trials.run_all(
-        configs, range(judging.seed, judging.seed + seeds), root, out, jobs=jobs, console=console, cut=cut
-    )
-    request = folder.Request(
-        dataset=os.path.relpath(root, out), source=source.path.name, trained=trained, foreign=foreign,
-        policy=judging.policy, iou=judging.iou, seed=judging.seed, resamples=judging.resamples, allow=judging.allow,
-        geometry=judging.geometry, per_class=judging.per_class, costs=dict(judging.costs),
-        prevalence=judging.prevalence, sizes=list(judging.sizes), pod_size=judging.pod_size,
-        pod_link=judging.pod_link, reviewed=decided is not None, tiling=cut,
-    )  # fmt: skip
-    passed = True
-    if trained or foreign:
-        passed = judge(out, request, decided, asked, judging.template, fiftyone=fiftyone, console=console)
+    with folder.at_work(out, facts.versions(), operator):
+        root = prepare(source, out, console)
+        measurable(root, training=bool(configs))
+        if configs:
+            tile = None if cut is None else cut.size
+            auditing.before_training(root, configs=configs, name=source.path.name, tile=tile, console=console)
+        gating.ready(asked, root)
+        if decided is not None:
+            check_header(coco.load(root, "test"), decided)
+        foreign = elsewhere.take_in(out, given, root)
+        trained, failures = trials.run_all(
+            configs, range(judging.seed, judging.seed + seeds), root, out, jobs=jobs, console=console, cut=cut,
+            stalled_after=stalled_after,
+        )  # fmt: skip
+        request = folder.Request(
+            dataset=os.path.relpath(root, out), source=source.path.name, trained=trained, foreign=foreign,
+            policy=judging.policy, iou=judging.iou, seed=judging.seed, resamples=judging.resamples, allow=judging.allow,
+            geometry=judging.geometry, per_class=judging.per_class, costs=dict(judging.costs),
+            prevalence=judging.prevalence, sizes=list(judging.sizes), pod_size=judging.pod_size,
+            pod_link=judging.pod_link, reviewed=decided is not None, tiling=cut,
+        )  # fmt: skip
+        passed = True
+        if trained or foreign:
+            passed = judge(out, request, decided, asked, judging.template, fiftyone=fiftyone, console=console)
     for name, error in failures.items():
         console.print(f"[bold red]{name} failed[/]: ", end="")
         console.print(str(error), markup=False, highlight=False)

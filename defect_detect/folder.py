@@ -9,25 +9,23 @@ COMPARISON/comparison.json ...     what `report` writes
 COMPARISON/review.jsonl            decisions of people on the labels of test, where --review gave some
 COMPARISON/gate.json               what came of the conditions of --fail-if
 COMPARISON/measurements.json       costs: times and memory, kept apart from the figures
+COMPARISON/seal.json               the SHA-256 of every file that the figures come from
 COMPARISON/command.log             who asked for what, when; only ever appended to
+COMPARISON/.lock                   who works in the folder now
 """
 
 from __future__ import annotations
 
-import getpass
-import json
-import os
-import shlex
-import sys
-import time
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from defect_detect import job
+from defect_detect import holding, job, logged
 from defect_detect.data import coco, predictions
+from defect_detect.data.files import sweep
 from defect_detect.errors import Fault, InputError, PredictionsError
 from defect_detect.evaluation import matching, reasons
 from defect_detect.evaluation import review as reviews
@@ -100,16 +98,21 @@ def run_folder(folder: Path, detector: str, seed: int) -> Path:
     return folder / "runs" / f"{detector}-{seed}"
 
 
-def log_command(folder: Path, versions: Mapping[str, str]) -> None:
-    """Append one line to `command.log`."""
-    line = {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "by": os.environ.get("DEFECT_DETECT_OPERATOR") or getpass.getuser(),
-        "command": shlex.join(sys.argv),
-        "versions": dict(versions),
-    }
-    with (folder / "command.log").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+@contextlib.contextmanager
+def at_work(folder: Path, versions: Mapping[str, str], operator: str | None = None) -> Iterator[None]:
+    """Be the only one who works in the folder of a comparison, made if need be, and log the command.
+
+    Raises:
+        ConfigError: somebody else works there.
+        OSError: the folder can't be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with holding.hold(folder):
+        sweep(folder, deep=False)
+        for part in ("runs", "predictions", "tiles"):
+            sweep(folder / part)
+        logged.command(folder, versions, operator)
+        yield
 
 
 def contenders(folder: Path, request: Request) -> tuple[Contender, ...]:

@@ -1,13 +1,15 @@
 """The options that the tools share, and how a tool ends.
 
-Exit codes: 0 done; 1 something failed; 2 the user's input is at fault; 3 a condition of --fail-if holds; 130 Ctrl-C.
+Exit codes: 0 done; 1 something failed; 2 the user's input is at fault; 3 a condition of --fail-if holds; 130 Ctrl-C; 143 SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import itertools
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,6 +29,13 @@ def _positive(text: str) -> int:
     return value
 
 
+def _seconds(text: str) -> float:
+    if not 0 <= (value := float(text)) < float("inf"):
+        raise ValueError
+    return value
+
+
+_seconds.__name__ = "number of 0 or more"
 _positive.__name__ = "whole number above 0"  # argparse names the type in its message
 
 _TABLE: Mapping[str, Mapping[str, Any]] = {
@@ -66,6 +75,8 @@ _TABLE: Mapping[str, Mapping[str, Any]] = {
     "--tile-overlap": {"type": float, "metavar": "SHARE", "help": "least share of its side by which a tile overlaps the next one (default: 0.2)"},
     "--tile-min-visible": {"type": float, "metavar": "SHARE", "help": "a defect of which a tile shows less than this, of what the best tile shows, is ignored there (default: 0.2)"},
     "--tile-defect-free": {"type": float, "metavar": "RATIO", "help": "defect-free tiles that training keeps for each tile with a defect (default: 1)"},
+    "--operator": {"metavar": "NAME", "help": "who asks for this, for command.log (default: $DEFECT_DETECT_OPERATOR)"},
+    "--stalled-after": {"type": _seconds, "default": 1800.0, "metavar": "SECONDS", "help": "a worker that says nothing for so long is taken to hang, its stack is logged and it is ended; 0: never (default: %(default)g)"},
     "--no-fiftyone": {"action": "store_true", "help": "don't store the comparison in FiftyOne"},
 }  # fmt: skip
 
@@ -86,6 +97,10 @@ DATASET = (
 
 TILING = ("--tile", "--tile-overlap", "--tile-min-visible", "--tile-defect-free")
 """The options that `tiling` reads."""
+
+
+WORK = ("--operator", "--stalled-after")
+"""The options of what may take hours."""
 
 
 def parser(description: str, *options: str, epilog: str = "") -> argparse.ArgumentParser:
@@ -276,8 +291,26 @@ def out(arguments: argparse.Namespace, parent: str, suffix: str = "") -> Path:
     return Path(parent) / (named.stem + suffix)
 
 
+class _Told(KeyboardInterrupt):
+    """Someone else than the keyboard asks to end: a scheduler, a closed terminal."""
+
+    def __init__(self, signum: int) -> None:
+        self.signum = signum
+        super().__init__()
+
+
+def _end_in_order(signum: int, frame: object) -> None:  # noqa: ARG001 - as `signal` calls it
+    raise _Told(signum)
+
+
 def ended(action: Callable[[], int]) -> int:
-    """Run a tool's action; say its errors as sentences and return the exit code."""
+    """Run a tool's action; say its errors as sentences and return the exit code.
+
+    SIGTERM and SIGHUP end it as Ctrl-C does: workers are ended in order, and nothing is left half made.
+    """
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) == signal.SIG_DFL:  # nohup has SIGHUP ignored
+            signal.signal(signum, _end_in_order)
     try:
         return action()
     except InputError as error:
@@ -287,12 +320,23 @@ def ended(action: Callable[[], int]) -> int:
     except DefectDetectError as error:
         print(f"failed: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    except PermissionError as error:
-        print(f"error: no permission for {error.filename}. Choose another --out.", file=sys.stderr)  # noqa: T201
-        return 2
     except OSError as error:
-        print(f"failed: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)  # noqa: T201
+        return _refused(error)
+    except MemoryError:
+        print("failed: no memory left. What was finished is kept.", file=sys.stderr)  # noqa: T201
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("\nstopped. What was finished is kept; the same command goes on from there.", file=sys.stderr)  # noqa: T201
-        return 130
+        return 128 + error.signum if isinstance(error, _Told) else 130
+
+
+def _refused(error: OSError) -> int:
+    where = error.filename if error.filename is not None else "a file"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        print(f"error: no permission for {where}: {error.strerror}. Choose another --out.", file=sys.stderr)  # noqa: T201
+        return 2
+    text = f"failed: {error.strerror or error}: {where}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        text += ". What was finished is kept: make room and run the same command again"
+    print(text, file=sys.stderr)  # noqa: T201
+    return 1

@@ -21,7 +21,7 @@ from defect_detect.report import progress
 
 def run_all(
     configs: Sequence[DetectorConfig], seeds: Sequence[int], root: Path, out: Path, *, jobs: int, console: Console,
-    cut: job.Tiling | None = None,
+    cut: job.Tiling | None = None, stalled_after: float = runner.STALLED_AFTER,
 ) -> tuple[dict[str, list[int]], dict[str, DefectDetectError]]:  # fmt: skip
     """Train all, `jobs` at a time, then predict one after the other, so that latencies are comparable.
 
@@ -30,7 +30,7 @@ def run_all(
     trained: dict[str, list[int]] = {}
     failures: dict[str, DefectDetectError] = {}
     homes = [(made, seed, folder.run_folder(out, made.name, seed)) for made in configs for seed in seeds]
-    workers = runner.Workers()
+    workers = runner.Workers(stalled_after)
     shown = root if cut is None else tiles(root, out, cut, console)
     with progress.board(console) as board, concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         runs = [
@@ -52,7 +52,7 @@ def run_all(
         if home.name not in failures:
             try:
                 for split in folder.SPLITS:
-                    predict(home, root, split, console)
+                    predict(home, root, split, console, workers=workers)
             except (RunFailed, InputError) as error:
                 failures[home.name] = error
             else:
@@ -84,7 +84,10 @@ def train(
     return done
 
 
-def predict(home: Path, root: Path, split: str, console: Console, overrides: Mapping[str, Any] | None = None) -> Path:
+def predict(
+    home: Path, root: Path, split: str, console: Console, overrides: Mapping[str, Any] | None = None, *,
+    workers: runner.Workers | None = None,
+) -> Path:  # fmt: skip
     """Predict on one split with the training in `home`, unless that is done. Returns the predictions file.
 
     A training on tiles predicts on tiles, cut as its own were; the file speaks of the whole pictures.
@@ -93,7 +96,7 @@ def predict(home: Path, root: Path, split: str, console: Console, overrides: Map
         ConfigError: `home` holds no finished training.
         RunFailed: the prediction failed.
     """
-    made, result = _training(home)
+    made, result = training(home)
     target = home / "predictions" / split
     shown = root
     asked: dict[str, Any] = {"device": made.settings.device, "threads": made.settings.threads, **(overrides or {})}
@@ -107,7 +110,7 @@ def predict(home: Path, root: Path, split: str, console: Console, overrides: Map
     if runner.finished(target, wanted) is None:
         with progress.board(console) as board:
             report = board(f"predict {home.name} on {split}")
-            runner.execute(target, wanted, framework=made.framework, report=report)
+            runner.execute(target, wanted, framework=made.framework, report=report, workers=workers)
     return target / "predictions.json"
 
 
@@ -122,7 +125,12 @@ def tiles(root: Path, out: Path, cut: job.Tiling, console: Console) -> Path:
         )
 
 
-def _training(home: Path) -> tuple[job.TrainJob, job.Trained]:
+def training(home: Path) -> tuple[job.TrainJob, job.Trained]:
+    """The job and the result of the finished training in `home`.
+
+    Raises:
+        ConfigError: there is none.
+    """
     expected, found = "the folder of a finished training", "none that succeeded"
     try:
         made = job.decode_job((home / "job.json").read_bytes())

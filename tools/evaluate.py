@@ -22,7 +22,7 @@ NAME=FILE means test only: without predictions on validation only the policy sco
 
 def main() -> int:
     parser = options.parser(
-        __doc__ or "", "--out", *options.DATASET, *options.JUDGING, "--no-fiftyone", epilog=EXAMPLES,
+        __doc__ or "", "--out", *options.DATASET, *options.JUDGING, "--no-fiftyone", "--operator", epilog=EXAMPLES,
     )  # fmt: skip
     parser.add_argument("--predictions", nargs="+", required=True, metavar="NAME:SPLIT=FILE")
     arguments = parser.parse_args()
@@ -37,6 +37,7 @@ def main() -> int:
             given=arguments.predictions,
             judging=options.judging(arguments),
             fiftyone=not arguments.no_fiftyone,
+            operator=arguments.operator,
         )
 
     return options.ended(action)

@@ -14,7 +14,7 @@ example:
 
 
 def main() -> int:
-    parser = options.parser(__doc__ or "", "--device", "--threads", epilog=EXAMPLES)
+    parser = options.parser(__doc__ or "", "--device", "--threads", *options.WORK, epilog=EXAMPLES)
     parser.add_argument("run", type=Path, help="the run folder of a training")
     parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="default: %(default)s")
     arguments = parser.parse_args()
@@ -22,11 +22,14 @@ def main() -> int:
     def action() -> int:
         from rich.console import Console
 
-        from defect_detect import comparing, trials
+        from defect_detect import comparing, facts, folder, runner, trials
 
         changed = {n: v for n in ("device", "threads") if (v := getattr(arguments, n)) is not None}
+        trials.training(arguments.run)
         root = comparing.normalized(arguments.dataset, arguments.run)
-        print(trials.predict(arguments.run, root, arguments.split, Console(stderr=True), changed))
+        workers = runner.Workers(arguments.stalled_after)
+        with folder.at_work(arguments.run.absolute().parents[1], facts.versions(), arguments.operator):
+            print(trials.predict(arguments.run, root, arguments.split, Console(stderr=True), changed, workers=workers))
         return 0
 
     return options.ended(action)

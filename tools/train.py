@@ -15,7 +15,7 @@ example:
 
 def main() -> int:
     parser = options.parser(
-        __doc__ or "", "--out", *options.DATASET, "--set", "--device", "--threads", *options.TILING,
+        __doc__ or "", "--out", *options.DATASET, "--set", "--device", "--threads", *options.TILING, *options.WORK,
         epilog=EXAMPLES,
     )  # fmt: skip
     parser.add_argument("config", type=Path, help="a detector config")
@@ -32,16 +32,16 @@ def main() -> int:
         made = config.read(arguments.config, options.overrides(arguments))
         runner.check(made.framework)
         out = options.out(arguments, "runs")
-        out.mkdir(parents=True, exist_ok=True)
-        folder.log_command(out, facts.versions())
-        root = comparing.prepare(options.source(arguments), out, console)
-        comparing.measurable(root, training=True)
-        home = folder.run_folder(out, made.name, arguments.seed)
-        shown = root if cut is None else trials.tiles(root, out, cut, console)
-        with progress.board(console) as board:
-            trained = trials.train(
-                made, arguments.seed, shown, home, board=board, workers=runner.Workers(), console=console, cut=cut
-            )
+        with folder.at_work(out, facts.versions(), arguments.operator):
+            root = comparing.prepare(options.source(arguments), out, console)
+            comparing.measurable(root, training=True)
+            home = folder.run_folder(out, made.name, arguments.seed)
+            shown = root if cut is None else trials.tiles(root, out, cut, console)
+            with progress.board(console) as board:
+                trained = trials.train(
+                    made, arguments.seed, shown, home, board=board, workers=runner.Workers(arguments.stalled_after),
+                    console=console, cut=cut,
+                )  # fmt: skip
         story = trained.history
         print(
             f"{home / trained.outcome.checkpoint}: epoch {story.best_epoch} of {story.epochs},"

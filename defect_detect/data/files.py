@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ PART = ".part"
 """How the hidden name ends that a file or folder has while it is being made."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What a system says when a file can't grow: disk full, quota, limit of the process."""
+_HALF_MADE = re.compile(r"\..+\.[a-z0-9_]{8}" + re.escape(PART), re.DOTALL)
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
@@ -62,23 +64,19 @@ def discard(folder: Path) -> None:
     shutil.rmtree(doomed)
 
 
-def sweep(folder: Path) -> None:
-    """Delete what killed processes left half made below `folder`, where nobody else may be writing now.
+def sweep(folder: Path, *, deep: bool = True) -> None:
+    """Delete what killed processes left half made in `folder` (and below, if `deep`), where nobody else writes now.
 
     Finished datasets are not looked into: they came into being whole, and may hold 100,000 pictures.
     """
     for place, folders, files in os.walk(folder):
-        if "dataset.json" in files:
-            folders.clear()
-        for name in [name for name in files if _half_made(name)]:
+        for name in filter(_HALF_MADE.fullmatch, files):
             (Path(place) / name).unlink(missing_ok=True)
-        for name in [name for name in folders if _half_made(name)]:
+        for name in filter(_HALF_MADE.fullmatch, folders):
             shutil.rmtree(Path(place) / name, ignore_errors=True)
-            folders.remove(name)
-
-
-def _half_made(name: str) -> bool:
-    return name.startswith(".") and name.endswith(PART)
+        if not deep or "dataset.json" in files:
+            folders.clear()
+        folders[:] = [name for name in folders if not _HALF_MADE.fullmatch(name)]
 
 
 def _short(name: str) -> str:
