@@ -85,8 +85,8 @@ class Keeper:
 
     def keep(
         self, state: Writer, best: Writer | None, *, judged: Sequence[job.Judged], stop: bool, resumed: Sequence[int]
-    ) -> None:
-        """Keep the state after the last of `judged`, and its checkpoint where it is the best so far.
+    ) -> Path:
+        """Keep the state after the last of `judged`, and its checkpoint where it is the best so far; its file.
 
         Raises:
             RunFailed: there is no room, or no right to write; the epoch before stays whole.
@@ -105,6 +105,7 @@ class Keeper:
             record = msgspec.structs.replace(record, sha256=_digest(record))
             atomic_write(self._record(epoch), job.encode(record))
             self._clear(keep=self._records()[:KEPT])
+            return self._state(epoch)
         except OSError as error:
             raise RunFailed(
                 f"the state after epoch {epoch} can't be written to {self.folder}: {error.strerror or error}."

@@ -97,10 +97,11 @@ class Watching:
         stop = record.stop or record.epoch >= self.settings.epochs
         return job.Resumed(epoch=record.epoch, stop=stop, state=self.keeper.state(record))
 
-    def keep(self, state: resuming.Writer, best: resuming.Writer | None) -> None:
+    def keep(self, state: resuming.Writer, best: resuming.Writer | None) -> Path:
         """See `backends.Watch`."""
-        if self.keeper is not None:
-            self.keeper.keep(state, best, judged=self.judged, stop=self.stopped, resumed=self.resumed)
+        if self.keeper is None:
+            raise RunFailed("a prediction has no epochs")
+        return self.keeper.keep(state, best, judged=self.judged, stop=self.stopped, resumed=self.resumed)
 
     def deliver(self, path: Path) -> None:
         """See `backends.Watch`."""

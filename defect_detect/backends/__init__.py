@@ -51,8 +51,10 @@ class Watch(Protocol):
     def resume(self) -> Resumed | None:
         """Where this training goes on, asked once before the first epoch; None: at its beginning."""
 
-    def keep(self, state: Writer, best: Writer | None) -> None:
+    def keep(self, state: Writer, best: Writer | None) -> Path:
         """Keep what the next epoch starts from, and the checkpoint if the epoch was called the best.
+
+        Returns the file of the state, for as long as no further epoch is kept.
 
         Both are written at once, whole, with their hash: a kill at any moment leaves this epoch or the
         one before. A backend that never calls this is trained anew after a kill.

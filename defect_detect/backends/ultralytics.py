@@ -16,7 +16,17 @@ from types import MappingProxyType
 from typing import Any
 
 from defect_detect.backends import Capabilities, Watch
-from defect_detect.backends._ultralytics import detecting, environment, network, options, training, weights
+from defect_detect.backends._memory import halved, ran_out
+from defect_detect.backends._ultralytics import (
+    detecting,
+    environment,
+    network,
+    options,
+    progress,
+    training,
+    weights,
+)
+from defect_detect.backends._ultralytics.progress import Progress
 from defect_detect.errors import DefectDetectError, Fault, RunFailed, Unsupported
 from defect_detect.job import Epoch, PredictOutcome, TrainJob, TrainOutcome
 from defect_detect.tables import Dataset, Predictions
@@ -45,40 +55,78 @@ def train(job: TrainJob, *, train: Dataset, val: Dataset, out: Path, watch: Watc
     if task == "segment" and not train.has_masks:
         found = "segment for a dataset without masks"
         raise Unsupported(Fault(where="options.task", expected="detect", found=found))
-    names = [category.name for category in train.categories]
     if job.settings.workers and device == "cpu":
         print("ultralytics loads pictures in the training process on a CPU; `workers` has no effect")  # noqa: T201  the log
-    seen: set[str] = set()
-    with _scratch(out) as folder, _translated("training"):
-        arguments = options.arguments(job, task=task, folder=folder, device=device)
-        size = 0
-
-        def judge(number: int, loss: float, averaged: Any) -> Epoch:
-            said, _ = _detect(job, averaged, val, size=size, task="detect", device=device, batch=job.settings.batch)
-            verdict = watch.epoch(number, loss, said)
-            if verdict.best:
-                saved = network.Saved(model=job.model, task=task, names=names, image_size=size)
-                network.save(out / _CHECKPOINT, averaged, saved)
-            return verdict
-
-        trainer = training.trainer(arguments, train=train, val=val, seen=seen, judge=judge, report=watch.batch)
-        environment.use_threads(threads)
-        size = detecting.padded(1, 1, job.settings.image_size)[0]
-        trainer.model = network.build(job.model, task, names)
-        suffix = "-seg" if task == "segment" else ""
-        initial = weights.initialize(trainer.model, job.settings.weights, job.model + suffix)
-        trainer.train()
-        count = network.parameters(trainer.ema.ema)
-    free = {str(train.root / name) for name, free in zip(train.images.file, train.defect_free, strict=True) if free}
+    now, start = Progress(at_once=job.settings.batch), watch.resume()
+    if start is not None:
+        now.of(progress.read(start.state))
+        now.kept = start.state
+    while start is None or not start.stop:
+        with _scratch(out) as folder, _translated("training"):
+            trainer = _trainer(job, now, train=train, val=val, watch=watch, task=task, folder=folder, device=device)
+            environment.use_threads(threads)
+            full = _until_memory_runs_out(trainer)
+        if full is None:
+            break
+        del trainer
+        record = halved(job.settings, at_once=now.at_once, least=1, epoch=full[0], step=full[1])
+        now.halved.append(record)
+        now.at_once = record.batch
+        environment.free_memory()
+    watch.deliver(out / _CHECKPOINT)
+    free = {name for name, free in zip(train.images.file, train.defect_free, strict=True) if free}
     return TrainOutcome(
         checkpoint=_CHECKPOINT,
-        images_seen=len(seen),
-        defect_free_seen=len(seen & free),
-        parameters=count,
-        initial_weights=initial,
+        images_seen=len(now.seen),
+        defect_free_seen=len(now.seen & free),
+        parameters=now.parameters,
+        initial_weights=now.initial,
         masks="regions" if task == "segment" else "none",
         deterministic=device == "cpu" and job.options.get("deterministic", True) is True,
+        halved=now.halved,
     )
+
+
+def _trainer(
+    job: TrainJob, now: Progress, *, train: Dataset, val: Dataset, watch: Watch, task: str, folder: Path, device: str
+) -> Any:
+    """The trainer of ultralytics, about to begin or to go on from the state that was kept last."""
+    names = [category.name for category in train.categories]
+    size = detecting.padded(1, 1, job.settings.image_size)[0]
+    saved = network.Saved(model=job.model, task=task, names=names, image_size=size)
+    arguments = options.arguments(job, task=task, folder=folder, device=device, at_once=now.at_once)
+    content = None if now.kept is None else progress.read(now.kept)
+
+    def judge(number: int, loss: float, trainer: Any) -> Epoch:
+        averaged = trainer.ema.ema
+        said, _ = _detect(job, averaged, val, size=size, task="detect", device=device, batch=now.at_once)
+        verdict = watch.epoch(number, loss, said)
+        now.parameters = network.parameters(averaged)
+        now.kept = watch.keep(
+            lambda file: progress.write(file, now, trainer),
+            (lambda file: network.write(file, averaged, saved)) if verdict.best else None,
+        )
+        return verdict
+
+    trainer = training.trainer(arguments, train=train, val=val, now=now, start=content, judge=judge, report=watch.batch)
+    trainer.model = network.build(job.model, task, names)
+    if content is None:
+        suffix = "-seg" if task == "segment" else ""
+        now.initial = weights.initialize(trainer.model, job.settings.weights, job.model + suffix)
+    else:
+        network.widen_head(trainer.model, content["network"])
+    return trainer
+
+
+def _until_memory_runs_out(trainer: Any) -> tuple[int, int] | None:
+    """Train; the epoch and the batch, 0 in validation, that memory ran out in, None when it did not."""
+    try:
+        trainer.train()
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        return getattr(trainer, "epoch", 0) + 1, trainer.number
+    return None
 
 
 def predict(

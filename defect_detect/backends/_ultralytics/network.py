@@ -7,16 +7,15 @@ ultralytics' own checkpoints are pickled modules, written in place.
 
 from __future__ import annotations
 
-import io
 import pickle
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
-from defect_detect.data.files import atomic_write
+from defect_detect.data.files import replacing
 from defect_detect.errors import RunFailed
 
 _FORMAT = "defect_detect ultralytics 1"
@@ -59,14 +58,18 @@ def parameters(network: Any) -> int:
     return sum(int(parameter.numel()) for parameter in network.parameters())
 
 
-def save(path: Path, network: Any, saved: Saved) -> None:
-    """Write the checkpoint whole or not at all."""
+def write(file: BinaryIO, network: Any, saved: Saved) -> None:
+    """Write the checkpoint."""
     import torch
 
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    buffer = io.BytesIO()
-    torch.save({"format": _FORMAT, **msgspec.to_builtins(saved), "state": state}, buffer)
-    atomic_write(path, buffer.getvalue())
+    torch.save({"format": _FORMAT, **msgspec.to_builtins(saved), "state": state}, file)
+
+
+def save(path: Path, network: Any, saved: Saved) -> None:
+    """Write the checkpoint whole or not at all."""
+    with replacing(path) as file:
+        write(file, network, saved)
 
 
 def load(path: Path) -> tuple[Any, Saved]:

@@ -29,8 +29,11 @@ _OURS = {
 _PREDICTION = {"iou": 0.7, "nms": None, "agnostic_nms": False}
 
 
-def arguments(job: TrainJob, *, task: str, folder: Path, device: str) -> dict[str, Any]:
+def arguments(job: TrainJob, *, task: str, folder: Path, device: str, at_once: int | None = None) -> dict[str, Any]:
     """The training arguments of ultralytics for `job`; `folder` is where it may write.
+
+    `at_once`: images that the network sees at once, where that is fewer than the batch. The optimizer
+    then steps as often, and its weights decay as much.
 
     Raises:
         ConfigError: an option that is unknown, that a setting speaks for, or that ultralytics refuses.
@@ -57,6 +60,12 @@ def arguments(job: TrainJob, *, task: str, folder: Path, device: str) -> dict[st
     if faults:
         raise ConfigError(*faults)
     chosen |= {name: value for name, value in job.options.items() if name != "task"}
+    if at_once is not None and at_once < settings.batch:
+        known = {**DEFAULT_CFG_DICT, **chosen}
+        # ultralytics adds gradients up until `nbs` images are reached, in whole batches
+        together = settings.batch * max(round(known["nbs"] / settings.batch), 1)
+        decay = known["weight_decay"] * together / known["nbs"]
+        chosen |= {"batch": at_once, "nbs": together, "weight_decay": decay}
     try:
         get_cfg(overrides=dict(chosen))
     except (TypeError, ValueError, SyntaxError) as error:
