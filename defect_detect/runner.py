@@ -57,15 +57,17 @@ class Workers:
             _end(worker)
 
     @contextlib.contextmanager
-    def watching(self, command: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-        """A worker, ended with the block if not before."""
+    def watching(
+        self, command: list[str], environment: Mapping[str, str], log: int
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """A worker, ended with the block if not before. `log`: the open file for what it says before it has its own."""
         if self._ended:
             raise RunFailed("stopped before it began")
         # A session of its own: Ctrl-C reaches this process alone, which then ends the worker in order.
         # It holds our locks too: a folder is free when nobody who could write there lives.
         worker = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=dict(environment), start_new_session=True,
-            pass_fds=holding.handles(),
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=dict(environment),
+            start_new_session=True, pass_fds=holding.handles(),
         )  # fmt: skip
         self._running.add(worker)
         if self._ended:  # while this one was starting
@@ -144,7 +146,7 @@ def execute(
     threads = wanted.settings.threads if isinstance(wanted, job.TrainJob) else wanted.threads
     command = [str(python_of(framework)), "-I", "-m", "defect_detect.worker", str(run.absolute())]
     workers = workers or Workers()
-    with workers.watching(command, _environment(threads)) as worker:
+    with (run / "log.txt").open("ab") as log, workers.watching(command, _environment(threads), log.fileno()) as worker:
         said = _supervise(worker, report or (lambda _: None), workers.stalled_after)
     try:
         result = job.decode_result((run / "result.json").read_bytes())
