@@ -59,15 +59,14 @@ def _ends(sample: Sample) -> list[int]:
 def _best(link: str, trials: Trials, plain: Fit, free: tuple[int, ...]) -> Floats:
     """(4,) where to climb from: the likelihood may have several tops, so curves of different steepness are tried."""
     middle = float(np.average(trials.log_size, weights=trials.of[0]))
-    start: Floats = plain.theta[0].copy()
-    height = -np.inf
     floors, ceilings = (0.02, 0.2) if FLOOR in free else (0.0,), (0.98, 0.8) if CEILING in free else (1.0,)
+    guesses = []
     for steeper, floor, ceiling in product((1.0, 2.0, 5.0), floors, ceilings):
         guess = plain.theta[0].copy()
         guess[SLOPE] = abs(guess[SLOPE]) * steeper
         guess[INTERCEPT] += (plain.theta[0, SLOPE] - guess[SLOPE]) * middle
         guess[[FLOOR, CEILING]] = floor, ceiling
-        tried = pod_model.fit(link, trials, guess, free)
-        if tried.log_likelihood[0] > height:
-            start, height = tried.theta[0].copy(), float(tried.log_likelihood[0])
-    return start
+        guesses.append(guess)
+    tried = pod_model.fit(link, trials, np.stack(guesses), free)
+    best: Floats = tried.theta[tried.log_likelihood.argmax()]
+    return best

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from defect_detect.evaluation.pod_ascent import CEILING, FLOOR, INTERCEPT, SLOPE, TINY, climb
 from defect_detect.tables import Floats
 
+__all__ = [
+    "CEILING", "FLOOR", "INTERCEPT", "LINKS", "SETTLED", "SLOPE", "Fit", "Trials", "best_slopes", "covariance",
+    "density", "distribution", "fit", "gradient", "log_likelihood", "log_size_at", "probability", "quantile", "scores",
+]  # fmt: skip
+
 LINKS = ("logit", "probit")
-INTERCEPT, SLOPE, FLOOR, CEILING = range(4)
-_TINY = 1e-13
-_RIDGE = 1e-10
-_ROUNDS = 60
 SETTLED = 1e-9
 """The longest last step, in standard deviations of log size."""
 
@@ -101,71 +103,28 @@ def fit(
     free: tuple[int, ...] = (INTERCEPT, SLOPE),
     settled: float = SETTLED,
 ) -> Fit:
-    """The most likely theta of each resample; parameters that aren't `free` keep their value in `start` (4,).
+    """The most likely theta of each resample; parameters that aren't `free` keep their value in `start` (4,) or (B, 4).
 
-    Ends when no step is longer than `settled`. A resample whose hits and misses are separated has no most likely theta:
-    its slope is what 60 rounds reach.
+    Trials of one sample are taken for every start. Ends when no step is longer than `settled`. A resample whose hits
+    and misses are separated has no most likely theta: its slope is what 60 rounds reach.
     """
     centre = float(trials.log_size.mean())
     scale = float(trials.log_size.std()) or 1.0
-    begin = np.array([0.0, 1.0, 0.0, 1.0]) if start is None else start
-    theta = np.tile(_inwards(begin, centre, scale), (len(trials.of), 1))
-    inner = Trials(log_size=(trials.log_size - centre) / scale, hits=trials.hits, of=trials.of)
-    found = _climb(link, inner, theta, free, settled)
-    theta = found.theta.copy()
+    begin = np.atleast_2d(np.array([0.0, 1.0, 0.0, 1.0]) if start is None else start)
+    rows = max(len(trials.of), len(begin))
+    theta = np.broadcast_to(_inwards(begin, centre, scale), (rows, 4)).copy()
+    hits, of = (np.broadcast_to(one, (rows, one.shape[1])) for one in (trials.hits, trials.of))
+    theta, height = climb(link, (trials.log_size - centre) / scale, (hits, of), theta, free, settled=settled)
     theta[:, SLOPE] /= scale
     theta[:, INTERCEPT] -= theta[:, SLOPE] * centre
-    return Fit(theta=theta, log_likelihood=found.log_likelihood)
+    return Fit(theta=theta, log_likelihood=height)
 
 
 def _inwards(theta: Floats, centre: float, scale: float) -> Floats:
     inner = theta.copy()
-    inner[INTERCEPT] += theta[SLOPE] * centre
-    inner[SLOPE] *= scale
+    inner[:, INTERCEPT] += theta[:, SLOPE] * centre
+    inner[:, SLOPE] *= scale
     return inner
-
-
-def _climb(link: str, trials: Trials, theta: Floats, free: tuple[int, ...], settled: float = SETTLED) -> Fit:
-    height = log_likelihood(link, theta, trials)
-    active = np.ones(len(theta), np.bool_)
-    length = np.ones(len(theta))
-    for _ in range(_ROUNDS):
-        rows = np.flatnonzero(active)
-        part = Trials(log_size=trials.log_size, hits=trials.hits[rows], of=trials.of[rows])
-        step = _step(link, theta[rows], part, free)
-        tried = _inside(theta[rows] + length[rows, None] * step)
-        reached = log_likelihood(link, tried, part)
-        better = reached >= height[rows]
-        gain = np.where(better, reached - height[rows], np.inf)
-        theta[rows[better]] = tried[better]
-        height[rows[better]] = reached[better]
-        # A step that overshoots is halved; one that is too short to matter ends the climb.
-        length[rows] = np.where(better, 1.0, length[rows] / 2)
-        small = np.abs(step).max(axis=1) * length[rows] < settled
-        active[rows] = ~(small | (better & (gain < settled * settled)))
-        if not active.any():
-            break
-    return Fit(theta=theta, log_likelihood=height)
-
-
-def _inside(theta: Floats) -> Floats:
-    theta[:, FLOOR] = np.clip(theta[:, FLOOR], 0, 0.5)
-    theta[:, CEILING] = np.clip(theta[:, CEILING], 0.5, 1)
-    return theta
-
-
-def _step(link: str, theta: Floats, trials: Trials, free: tuple[int, ...]) -> Floats:
-    """(B, 4) Fisher scoring's step, 0 for what isn't free."""
-    slopes = gradient(link, theta, trials.log_size, free)
-    weight, surprise = _surprise(link, theta, trials)
-    score = np.stack([(surprise * one).sum(axis=1) for one in slopes], axis=1)
-    step = np.zeros_like(theta)
-    information = _information(slopes, weight)
-    # A flat curve can't tell its parameters apart: a ridge that shortens no other step keeps this one finite.
-    diagonal = range(len(free))
-    information[:, diagonal, diagonal] *= 1 + _RIDGE
-    step[:, list(free)] = np.linalg.solve(information, score[:, :, None])[:, :, 0]
-    return step
 
 
 def _surprise(link: str, theta: Floats, trials: Trials) -> tuple[Floats, Floats]:
@@ -184,9 +143,8 @@ def scores(link: str, theta: Floats, trials: Trials, free: tuple[int, ...]) -> l
 def best_slopes(link: str, trials: Trials, intercept: float, start: float) -> Floats:
     """(B,) the log likelihood at the best slope of a curve that passes `intercept` at log size 0."""
     scale = float(np.abs(trials.log_size).max()) or 1.0
-    inner = Trials(log_size=trials.log_size / scale, hits=trials.hits, of=trials.of)
     theta = np.tile([intercept, start * scale, 0.0, 1.0], (len(trials.of), 1))
-    return _climb(link, inner, theta, (SLOPE,)).log_likelihood
+    return climb(link, trials.log_size / scale, (trials.hits, trials.of), theta, (SLOPE,), settled=SETTLED)[1]
 
 
 def gradient(link: str, theta: Floats, log_size: Floats, free: tuple[int, ...]) -> list[Floats]:
@@ -206,7 +164,7 @@ def _information(slopes: list[Floats], weight: Floats) -> Floats:
         for j in range(i, size):
             matrix[:, i, j] = matrix[:, j, i] = (weight * slopes[i] * slopes[j]).sum(axis=1)
     # Separated resamples lose all information on the way; the ridge keeps the matrix invertible.
-    matrix[:, range(size), range(size)] += _TINY
+    matrix[:, range(size), range(size)] += TINY
     return matrix
 
 
@@ -223,6 +181,6 @@ def _shares(link: str, theta: Floats, log_size: Floats) -> tuple[Floats, Floats]
     floor, ceiling = theta[:, [FLOOR]], theta[:, [CEILING]]
     rise = ceiling - floor
     grow = distribution(link)
-    found = np.maximum(floor + rise * grow(linear), _TINY)
-    missed = np.maximum(1 - ceiling + rise * grow(-linear), _TINY)
+    found = np.maximum(floor + rise * grow(linear), TINY)
+    missed = np.maximum(1 - ceiling + rise * grow(-linear), TINY)
     return found, missed
