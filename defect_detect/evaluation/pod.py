@@ -44,6 +44,9 @@ def pods(judged: Sequence[Judged], weights: Column, *, measure: str = "long side
     hits = np.sum([one.found for one in judged], axis=0)
     unit = units(truth).of_image[truth.defects.image]
 
+    # Brought into the order that the bootstrap reads them in, once for all curves.
+    weights = pod_bootstrap.by_unit(weights[: pod_bounds.RESAMPLES]).T
+
     def of(part: tuple[Ints, str]) -> Pod:
         rows, name = part
         curve = pod(size[rows], hits[rows], unit[rows], trials=len(judged), link=link, weights=weights)

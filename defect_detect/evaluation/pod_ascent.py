@@ -52,13 +52,7 @@ def climb(
     """
     hits, of = counts
     powers = np.stack([np.ones_like(log_size), log_size, log_size**2], axis=1)
-    step = max(_CELLS // max(len(log_size), 1), 1)
-    parts = []
-    for start in range(0, len(theta), step):
-        some = slice(start, start + step)
-        counted = _Counted(hits=hits[some], misses=of[some] - hits[some], powers=powers)
-        parts.append(_climbed(link, counted, theta[some].copy(), free, settled))
-    return np.concatenate([top for top, _ in parts]), np.concatenate([height for _, height in parts])
+    return _climbed(link, _Counted(hits=hits, misses=of - hits, powers=powers), theta.copy(), free, settled)
 
 
 def _climbed(
@@ -123,6 +117,22 @@ def _inside(theta: Floats) -> Floats:
 
 
 def _sums(link: str, counted: _Counted, theta: Floats, free: tuple[int, ...]) -> _Sums:
+    step = max(_CELLS // max(len(counted.powers), 1), 1)
+    parts = []
+    for start in range(0, len(theta), step):
+        some = slice(start, start + step)
+        part = _Counted(hits=counted.hits[some], misses=counted.misses[some], powers=counted.powers)
+        parts.append(_summed(link, part, theta[some], free))
+    if len(parts) == 1:
+        return parts[0]
+    return _Sums(
+        height=np.concatenate([one.height for one in parts]),
+        score=np.concatenate([one.score for one in parts]),
+        information=np.concatenate([one.information for one in parts]),
+    )
+
+
+def _summed(link: str, counted: _Counted, theta: Floats, free: tuple[int, ...]) -> _Sums:
     grow, fall, steep = _rising(link, theta[:, [INTERCEPT]] + theta[:, [SLOPE]] * counted.powers[:, 1])
     floor, ceiling = theta[:, [FLOOR]], theta[:, [CEILING]]
     found, missed = grow, fall

@@ -13,7 +13,7 @@ from defect_detect.tables import Column, Floats
 
 _GROUPS = 256
 _SETTLED = 1e-5
-_CELLS = 8_000_000
+_MANY = 1 << 21
 
 
 def bootstrap(link: str, found: Fit, sample: Sample, weights: Column, free: tuple[int, ...]) -> Bound:
@@ -38,7 +38,8 @@ def bootstrap(link: str, found: Fit, sample: Sample, weights: Column, free: tupl
         # Far out, where POD is 1 to the last digit, no unit pulls.
         most = np.abs(pulled).max(axis=0)
         pulled = pulled / np.where(most > 0, most, 1.0)
-        skew = (pulled**3).sum(axis=0) / (6 * np.maximum((pulled**2).sum(axis=0), 1.0) ** 1.5)
+        square = pulled * pulled
+        skew = np.einsum("ua,ua->a", square, pulled) / (6 * np.maximum(square.sum(axis=0), 1.0) ** 1.5)
         level = stats.norm.cdf(bias + (bias - z) / (1 - skew * (bias - z)))
         place = np.clip(level * len(drawn) - 0.5, 0, len(drawn) - 1)
         left = np.floor(place).astype(np.int64)
@@ -73,24 +74,28 @@ def _resampled(link: str, found: Fit, sample: Sample, weights: Column, free: tup
     from scipy import sparse
 
     group, centre = sample.grouped(_GROUPS)
-    shape = (sample.units, len(centre))
-    where = (sample.unit, group)
-    hits = sparse.csr_array(sparse.coo_array((sample.hits, where), shape=shape))
-    of = sparse.csr_array(sparse.coo_array((np.full(len(group), float(sample.trials)), where), shape=shape))
-
-    def trials(often: Floats) -> Trials:
-        return Trials(log_size=centre, hits=np.asarray(often @ hits), of=np.asarray(often @ of))
-
-    start = pod_model.fit(link, trials(np.ones((1, sample.units))), found.theta[0], free).theta[0]
-    step = max(_CELLS // sample.units, 1)
-    parts = [trials(weights[at : at + step].astype(np.float64)) for at in range(0, len(weights), step)]
+    shape = (len(centre), sample.units)
+    # Sums of counts are exact in float32 up to 2**24.
+    kind = np.float32 if sample.trials * len(group) < _MANY else np.float64
+    hits = sparse.csr_array(sparse.coo_array((sample.hits.astype(kind), (group, sample.unit)), shape=shape))
+    of = np.full(len(group), sample.trials, kind)
+    whole = sparse.csr_array(sparse.coo_array((of, (group, sample.unit)), shape=shape))
+    start = pod_model.fit(link, sample.pooled(_GROUPS), found.theta[0], free).theta[0]
+    often = by_unit(weights)
     joined = Trials(
-        log_size=centre, hits=np.concatenate([p.hits for p in parts]), of=np.concatenate([p.of for p in parts])
+        log_size=centre,
+        hits=np.ascontiguousarray((hits @ often).T, np.float64),
+        of=np.ascontiguousarray((whole @ often).T, np.float64),
     )
     drawn = pod_model.fit(link, joined, start, free, _SETTLED).theta
     # Many sizes were brought together for speed: what that moved the curve itself is taken back.
     result: Floats = drawn + (found.theta[0] - start)
     return result
+
+
+def by_unit(weights: Column) -> Column:
+    """(U, B) float32 of (B, U): as `bootstrap` needs resamples; what is so already isn't copied."""
+    return np.ascontiguousarray(weights.T, np.float32)
 
 
 def _influence(link: str, found: Fit, sample: Sample, free: tuple[int, ...]) -> Floats:
