@@ -10,17 +10,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from defect_detect import auditing, config, facts, folder, gating, job, runner, trials
+from defect_detect import auditing, config, facts, folder, gating, job, logged, runner, sealing, trials
 from defect_detect import given as elsewhere
 from defect_detect.config import DetectorConfig
 from defect_detect.data import coco, tiling
 from defect_detect.data.normalize import Normalized, normalize
-from defect_detect.errors import ConfigError, DatasetError, Fault, InputError
+from defect_detect.errors import ConfigError, DatasetError, DefectDetectError, Fault, InputError
 from defect_detect.evaluation import matching, operating
-from defect_detect.evaluation import review as reviews
 from defect_detect.evaluation.judged import Rule
 from defect_detect.evaluation.reviewed_truth import check_header
 from defect_detect.judging import judge
+from defect_detect.report import review_csv
 from defect_detect.report.normalized import print_normalized
 
 
@@ -98,7 +98,7 @@ def run(
         _cuttable(cut, configs)
     names = [made.name for made in configs] + list(dict.fromkeys(name for name, _ in elsewhere.parse_given(given)))
     asked = gating.parse(judging.fail_if, judging.baseline, names)
-    decided = reviews.read(judging.review) if judging.review is not None else None
+    decided = review_csv.read(judging.review) if judging.review is not None else None
     for framework in sorted({made.framework for made in configs}):
         runner.check(framework)
     with folder.at_work(out, facts.versions(), operator):
@@ -125,9 +125,16 @@ def run(
         passed = True
         if trained or foreign:
             passed = judge(out, request, decided, asked, judging.template, fiftyone=fiftyone, console=console)
+            sealing.seal(out, request)
+        code = _exit_code(failures, passed=passed)
+        logged.ended(out, code=code, failed=sorted(failures), seal=sealing.of(out))
     for name, error in failures.items():
         console.print(f"[bold red]{name} failed[/]: ", end="")
         console.print(str(error), markup=False, highlight=False)
+    return code
+
+
+def _exit_code(failures: Mapping[str, DefectDetectError], *, passed: bool) -> int:
     if not failures:
         return 0 if passed else 3
     return 2 if all(isinstance(error, InputError) for error in failures.values()) else 1

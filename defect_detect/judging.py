@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from defect_detect.evaluation.comparison import Comparison
 from defect_detect.evaluation.gate import Told
 from defect_detect.evaluation.judged import Contender, Judged
 from defect_detect.evaluation.review import Review
-from defect_detect.report import terminal, write
+from defect_detect.report import review_csv, terminal, write
 from defect_detect.tables import Dataset
 
 
@@ -44,14 +44,9 @@ def judge(
         fiftyone: whether to store the comparison there.
         console: where to say how far it is.
     """
-    root = out / request.dataset
     contenders = folder.contenders(out, request)
     with console.status("comparing"):
-        comparison, judged = compare.compare(
-            contenders, policy=request.operating, rule=request.rule, seed=request.seed,
-            resamples=request.resamples, facts=facts.dataset(root, request.source), versions=facts.versions(),
-            allow=request.allow, measure=request.pod_size, link=request.pod_link, review=decided, sizes=request.sizes,
-        )  # fmt: skip
+        comparison, judged = derive(out, request, contenders, decided, facts.versions())
         told = gating.check(asked, request, comparison, _as_judged(contenders, judged)) if asked else []
     truth = judged[0].evaluation.truth
     atomic_write(out / "request.json", job.encode(request))
@@ -64,7 +59,8 @@ def judge(
         write.write(out, comparison, judged, truth=truth, measurements=costs, ledger=rows)
     if template is not None:
         unreviewed = folder.judged(contenders, comparison)
-        atomic_write(template, reviews.encode(review_template.template(unreviewed, seed=request.seed, earlier=decided)))
+        asked_for = review_template.template(unreviewed, seed=request.seed, earlier=decided)
+        atomic_write(template, review_csv.encode(asked_for, template))
         console.print(f"to be filled in: {template}", markup=False, highlight=False, soft_wrap=True)
     # A pipe or a log has no width of its own; 80 columns would break the names of detectors.
     terminal.print_comparison(comparison, Console() if sys.stdout.isatty() else Console(width=120))
@@ -72,6 +68,18 @@ def judge(
     if fiftyone:
         _store(out, comparison, judged, truth, console)
     return _passed(out, told, console)
+
+
+def derive(
+    out: Path, request: folder.Request, contenders: Sequence[Contender], decided: Review | None,
+    versions: Mapping[str, str],
+) -> tuple[Comparison, tuple[Judged, ...]]:  # fmt: skip
+    """The figures, and the fate of every defect; of `versions`, which the figures name."""
+    return compare.compare(
+        contenders, policy=request.operating, rule=request.rule, seed=request.seed,
+        resamples=request.resamples, facts=facts.dataset(out / request.dataset, request.source), versions=versions,
+        allow=request.allow, measure=request.pod_size, link=request.pod_link, review=decided, sizes=request.sizes,
+    )  # fmt: skip
 
 
 def _as_judged(contenders: Sequence[Contender], judged: Sequence[Judged]) -> list[Contender]:

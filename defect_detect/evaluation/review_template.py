@@ -61,7 +61,9 @@ def _kept(entries: Sequence[Entry], earlier: Review | None) -> list[Entry]:
 def _key(entry: Entry) -> tuple[object, ...]:
     if entry.annotation is not None:
         return (entry.annotation,)
-    return (entry.image, entry.category, entry.box, entry.detector, entry.seed)
+    # A spreadsheet keeps some ten digits.
+    corners = tuple(round(value, 2) for value in entry.box)
+    return (entry.image, entry.category, corners, entry.detector, entry.seed)
 
 
 def _defect(judged: Sequence[Judged], row: int, *, sampled: bool = False) -> Entry:
