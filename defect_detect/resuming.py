@@ -102,6 +102,7 @@ class Keeper:
                 of=self.of, judged=list(judged), stop=stop, resumed=list(resumed),
                 state=_write(self._state(epoch), state), best=self.best[0], best_sha256=self.best[1],
             )  # fmt: skip
+            record = msgspec.json.decode(job.encode(record), type=Record)  # as it will be read, 1 being 1.0
             record = msgspec.structs.replace(record, sha256=_digest(record))
             atomic_write(self._record(epoch), job.encode(record))
             self._clear(keep=self._records()[:KEPT])
