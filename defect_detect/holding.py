@@ -68,6 +68,27 @@ def hold(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def refuse_busy(folder: Path) -> None:
+    """Make sure that nobody writes in the folder now; needs no right to write there.
+
+    Raises:
+        ConfigError: somebody does; who.
+    """
+    try:
+        handle = os.open(folder / LOCK, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _held(folder, holder(folder)) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    finally:
+        os.close(handle)
+
+
 def holder(folder: Path) -> Holder | None:
     """Who holds the folder, as far as its lock says; None: nobody."""
     try:

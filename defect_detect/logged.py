@@ -79,6 +79,22 @@ def faults(folder: Path) -> list[str]:
     return found
 
 
+def last_seal(folder: Path) -> str | None:
+    """The hash of the seal that the log names last; None: it names none."""
+    try:
+        lines = (folder / NAME).read_bytes().splitlines()
+    except FileNotFoundError:
+        return None
+    for line in reversed(lines):
+        try:
+            seal = json.loads(line)["ended"]["seal"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if isinstance(seal, str) and seal:
+            return seal
+    return None
+
+
 def _last(handle: int) -> tuple[bytes, int]:
     """The last line with its line end, and the size of the file."""
     size = os.fstat(handle).st_size

@@ -35,11 +35,19 @@ def write(
     Raises:
         OSError: no space, no permission, no such folder.
     """
-    contents: dict[str, str | bytes] = {
+    made = contents(comparison, judged, truth=truth, measurements=measurements, ledger=ledger)
+    for name, content in made.items():
+        atomic_write(out / name, content)
+
+
+def contents(
+    comparison: Comparison, judged: Sequence[Judged], *, truth: Dataset, measurements: Mapping[str, Any] | None,
+    ledger: Sequence[msgspec.Struct],
+) -> dict[str, str | bytes]:  # fmt: skip
+    """What each file says, by its name; comparison.json last. Arguments as for `write`."""
+    return {
         "report.html": page.render(comparison, judged, truth=truth, measurements=measurements),
         "comparison.md": markdown.render(comparison, measurements=measurements),
         "ledger.csv": ledger_csv.text(ledger),
         "comparison.json": encode(comparison),
     }
-    for name, content in contents.items():
-        atomic_write(out / name, content)
