@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
-import yaml
 
 from defect_detect import backends
+from defect_detect.data import safe_yaml
 from defect_detect.errors import ConfigError, Fault, did_you_mean
 from defect_detect.job import Settings
 
@@ -27,6 +27,8 @@ _SETTINGS: dict[str, msgspec.structs.FieldInfo] = {field.name: field for field i
 _KEYS = ("framework", "model", "options", *_SETTINGS)
 _POSITIVE = ("epochs", "image_size", "batch", "patience", "max_detections")
 _NOT_NEGATIVE = ("workers", "threads")
+_LARGEST = 1_000_000
+_MOST_THREADS = 4096
 _SHA256 = re.compile(r"([0-9a-f]{64})?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -47,20 +49,14 @@ def read(path: Path, overrides: Sequence[str] = ()) -> DetectorConfig:
     Raises:
         ConfigError: everything that is wrong with it.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not path.exists():
         raise ConfigError(
             Fault(where=str(path), expected="a detector config", found="no such file", fix=_shipped(path))
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(Fault(where=str(path), expected="a readable config", found=str(error))) from error
-    try:
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(Fault(where=str(path), expected="YAML", found=" ".join(str(error).split()))) from error
+        )
+    content = safe_yaml.read(path, error=ConfigError)
     if not isinstance(content, dict):
-        raise ConfigError(Fault(where=str(path), expected="a mapping", found=type(content).__name__))
+        raise ConfigError(Fault(where=str(path), expected="a mapping", found=type(content).__name__,
+                                fix="Write `framework: ...` and `model: ...`, as the shipped configs do."))  # fmt: skip
     for override in overrides:
         _override(content, override)
     return _typed(content, path)
@@ -70,10 +66,7 @@ def _override(content: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(Fault(where=f"--set {override}", expected="key=value", found="no '='"))
-    try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
-    except yaml.YAMLError as error:
-        raise ConfigError(Fault(where=f"--set {override}", expected="a YAML value", found=text)) from error
+    value = safe_yaml.parse(text, where=f"--set {override}", error=ConfigError)
     *path, last = key.split(".")
     target = content
     for step in path:
@@ -134,10 +127,10 @@ def _out_of_range(values: Mapping[str, Any], path: Path) -> list[Fault]:
     faults = []
     for name, value in values.items():
         expected = ""
-        if name in _POSITIVE and value < 1:
-            expected = "at least 1"
-        elif name in _NOT_NEGATIVE and value < 0:
-            expected = "0 or more"
+        if name in _POSITIVE and not 1 <= value < _LARGEST:
+            expected = "at least 1" if value < 1 else f"less than {_LARGEST:,}"
+        elif name in _NOT_NEGATIVE and not 0 <= value < _MOST_THREADS:
+            expected = "0 or more" if value < 0 else f"less than {_MOST_THREADS:,}"
         elif name == "score_floor" and not 0 <= value < 1:
             expected = "0 <= score_floor < 1"
         elif name == "learning_rate" and value is not None and not value > 0:
@@ -172,16 +165,3 @@ def _shipped(path: Path) -> str:
     if close:
         return f"Did you mean {close[0]}?"
     return f"Shipped: {', '.join(found)}" if found else ""
-
-
-class _Loader(yaml.SafeLoader):
-    """The safe loader, refusing a key that is given twice (YAML says it must; PyYAML keeps the last)."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's signature
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            key = str(self.construct_object(key_node, deep=True))
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)

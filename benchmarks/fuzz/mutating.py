@@ -74,7 +74,7 @@ def _once(data: Source, tree: Any) -> Any:
             holder[key] = copy.deepcopy(other[there])
         case 3 if isinstance(holder, dict):
             holder[data.PickValueInList(TEXTS)] = value(data)
-        case 4 if isinstance(holder[key], int | float) and not isinstance(holder[key], bool):
+        case 4 if isinstance(holder[key], int | float) and abs(holder[key]) < 1e100:
             holder[key] = holder[key] * data.PickValueInList([-1, 2, 0.5, 1e9]) + data.PickValueInList([0, 1, -1])
         case _:
             holder[key] = value(data)

@@ -36,22 +36,23 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def check(options: Options, log: Log) -> None:
     """Refuse values that make no sense whatever the input is."""
     if options.group is not None and options.pattern is not None:
-        log.refused("group", expected="a field or a pattern", found=f"both {options.group!r} and {options.pattern!r}")
+        both = f"both {options.group!r} and {options.pattern!r}"
+        log.refused("--group", expected="a field, or --group-pattern", found=both, fix="Leave one out.")
     try:
         re.compile(options.pattern or "")
     except re.error as error:
-        log.refused("group pattern", expected="a regular expression", found=f"{options.pattern!r}: {error}")
+        log.refused("--group-pattern", expected="a regular expression", found=f"{options.pattern!r}: {error}")
         log.check()
     if options.alike is not None and not 0 <= options.alike < BITS // 4:
-        log.refused("group similar", expected=f"bits from 0 to {BITS // 4 - 1}", found=str(options.alike))
+        log.refused("--group-similar", expected=f"bits from 0 to {BITS // 4 - 1}", found=str(options.alike))
     if options.scale is not None and not 0 < options.scale < math.inf:
-        log.refused("scale", expected="px per unit, more than 0", found=str(options.scale))
+        log.refused("--scale", expected="px per unit, more than 0", found=str(options.scale))
     for name, value in options.severity.items():
         if value not in SEVERITIES:
-            log.refused(f"severity of {name}", expected=" | ".join(SEVERITIES), found=repr(value))
+            log.refused(f"--severity of {name}", expected=" | ".join(SEVERITIES), found=repr(value))
     for name, limit in options.accept_below.items():
         if not 0 < limit < math.inf:
-            log.refused(f"accept_below of {name}", expected="a length of more than 0", found=str(limit))
+            log.refused(f"--accept-below of {name}", expected="a length of more than 0", found=str(limit))
 
 
 def check_against(listings: Sequence[Listing], classes: Classes, root: Path, options: Options, log: Log) -> None:
@@ -63,11 +64,11 @@ def check_against(listings: Sequence[Listing], classes: Classes, root: Path, opt
         log.refused("images", expected=f"pictures below {root}", found=found, fix="Name their folder with --images.")
     if options.group is not None and entries and all(entry.group is None for entry in entries):
         have = sorted({name for entry in entries for name in entry.attributes})
-        log.refused("group", expected=f"a field of the image entries ({', '.join(have) or 'none'})",
+        log.refused("--group", expected=f"a field of the image entries ({', '.join(have) or 'none'})",
                     found=repr(options.group))  # fmt: skip
     names = {category.name for category in classes.listed}
     for name in sorted(set(options.accept_below) - names):
-        log.refused("accept_below", expected=" | ".join(sorted(names)), found=repr(name))
+        log.refused("--accept-below", expected=" | ".join(sorted(names)), found=repr(name))
 
 
 def regroup(listings: Sequence[Listing], options: Options, log: Log) -> None:
@@ -86,5 +87,5 @@ def regroup(listings: Sequence[Listing], options: Options, log: Log) -> None:
                 else:
                     unlike.append(entry.name)
     if unlike:
-        log.refused("group pattern", expected=f"a match of {options.pattern!r} in every file name",
+        log.refused("--group-pattern", expected=f"a match of {options.pattern!r} in every file name",
                     found=f"none in {len(unlike)}: {', '.join(unlike[:5])}")  # fmt: skip

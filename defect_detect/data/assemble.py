@@ -20,7 +20,7 @@ from defect_detect.data.regions import to_coco
 from defect_detect.data.repairs import Log
 from defect_detect.data.sound import Sound
 from defect_detect.data.source import SPLITS
-from defect_detect.data.split import Fold, Kind, assign, kind
+from defect_detect.data.split import Fold, Kind, assign, kinds
 from defect_detect.errors import DatasetError, Fault
 from defect_detect.tables import Dataset, Defects, Images, Ints
 
@@ -44,16 +44,15 @@ def place(taken: Intake, options: Options, log: Log) -> dict[int, str]:
         _check_leaks(taken, ready, log)
         return ready
     joined = _join_copies(taken)
+    unit = {image: joined[unit_of(taken, image)] for image in taken.kept}
     fold = None if options.fold is None else Fold(*options.fold)
-    kinds: dict[int, set[Kind]] = {image: set() for image in taken.kept}
     sound = taken.sound
-    for image, label, area in zip(sound.image.tolist(), sound.label.tolist(), sound.area.tolist(), strict=True):
-        kinds[image].add(kind(label, area))
+    found = kinds(len(taken.images), sound.image, sound.label, sound.area)
     units: dict[str, list[frozenset[Kind]]] = {}
     for image in taken.kept:
-        units.setdefault(joined[unit_of(taken, image)], []).append(frozenset(kinds[image]))
+        units.setdefault(unit[image], []).append(found[image])
     split = assign(units, seed=options.seed, fold=fold)
-    return {image: split[joined[unit_of(taken, image)]] for image in taken.kept}
+    return {image: split[unit[image]] for image in taken.kept}
 
 
 def _check_leaks(taken: Intake, split: Mapping[int, str], log: Log) -> None:
@@ -72,7 +71,8 @@ def _check_leaks(taken: Intake, split: Mapping[int, str], log: Log) -> None:
             )  # fmt: skip
         if leaks:
             if len(leaks) > 20:  # noqa: PLR2004 - as many as are listed
-                log.refused("splits", expected=f"no {what} in two splits", found=f"{len(leaks)} in all")
+                log.refused("splits", expected=f"no {what} in two splits", found=f"{len(leaks)} in all",
+                            fix="Give one file to be split anew.")  # fmt: skip
             return
 
 
@@ -93,6 +93,9 @@ def _join_copies(taken: Intake) -> dict[str, str]:
             unit = parent[unit]
         return unit
 
+    content = {_TRAITS["content"](taken, image) for image in taken.kept}
+    if taken.alike is None and len(content) == len(taken.kept):
+        return {unit: unit for unit in (unit_of(taken, image) for image in taken.kept)}
     first: dict[tuple[str, str], str] = {}
     for image in taken.kept:
         for what in ("content", "look"):
@@ -119,7 +122,7 @@ def assemble(taken: Intake, classes: Classes, options: Options, *, name: str, lo
         counts = Counter(repair.what for repair in log.repairs if repair.action == "quarantined")
         log.refused(
             name, expected="images and defects that can be used", found="none left",
-            fix="Left out: " + "; ".join(f"{what} ({count})" for what, count in counts.most_common(5)),
+            fix="Left out: " + "; ".join(f"{what} ({count})" for what, count in counts.most_common(5)) + ".",
         )  # fmt: skip
         return []
     try:
@@ -130,7 +133,8 @@ def assemble(taken: Intake, classes: Classes, options: Options, *, name: str, lo
     made = _datasets(taken, split, classes, options, log)
     for each in made:
         if not each.images:
-            log.refused(f"{each.data.split}.json", expected="at least one usable image", found="none")
+            log.refused(f"{each.data.split}.json", expected="at least one usable image", found="none",
+                        fix="Leave the split out, or mend its pictures.")  # fmt: skip
         elif not each.data.defects.counts.any():
             what = "no defects to find: nothing can be chosen or judged here"
             log.noted(each.data.split, what, each.data.split)

@@ -11,6 +11,7 @@ from defect_detect.data.records import SEVERITIES
 from defect_detect.data.repairs import Log
 from defect_detect.data.rows import distinct, rows_of
 from defect_detect.data.source import Source
+from defect_detect.errors import did_you_mean
 from defect_detect.tables import Category
 
 
@@ -56,9 +57,10 @@ def collect(sources: Sequence[Source], severity: Mapping[str, str], log: Log) ->
     row = {id_: label for label, id_ in enumerate(ids)}
     names = [first[id_].name for id_ in ids]
     for name in sorted(set(severity) - set(names)):
-        log.refused("severity", expected=" | ".join(names), found=repr(name))
+        log.refused("--severity", expected=" | ".join(names), found=repr(name), fix=did_you_mean(name, names))
     if not ids and not log.faults:
-        log.refused("categories", expected="at least one class", found="an empty list" if not entries else "none used")
+        log.refused("categories", expected="at least one class", found="an empty list" if not entries else "none used",
+                    fix="Export the classes with it.")  # fmt: skip
     if not own:
         _remark([first[id_] for id_ in ids], used, log)
     listed = tuple(
@@ -77,7 +79,7 @@ def _entries(source: Source, log: Log) -> list[_Entry]:
         where = f"{source.name}: categories[{index}]"
         entry = _entry(raw, where, own=source.own)
         if entry is None:
-            log.refused(where, expected="a category with id and name", found=repr(raw)[:100])
+            log.refused(where, expected="a category with id and name", found=repr(raw)[:100], fix="Complete it.")
             continue
         odd = oddity(raw["id"])
         if odd:

@@ -18,6 +18,8 @@ from defect_detect.errors import Fault, PredictionsError
 from defect_detect.tables import Predictions, Region
 
 _LISTED = 20
+_KEYS = "Each is an object with image_id, category_id, bbox and score."
+_BROKEN = "Did the detector diverge, or does its writer do something else? Write the file anew."
 
 
 def of_entries(path: Path, raw: bytes, names: Names, ids: str) -> Predictions:
@@ -37,7 +39,7 @@ def of_entries(path: Path, raw: bytes, names: Names, ids: str) -> Predictions:
     if 0 < with_region < len(found) and not faults:
         faults.append(
             Fault(where=str(path), expected="a segmentation in every prediction or in none",
-                  found=f"{with_region} of {len(found)} with one")
+                  found=f"{with_region} of {len(found)} with one", fix="Leave them out, or give all.")
         )  # fmt: skip
     if faults:
         raise PredictionsError(*_first(path, faults))
@@ -54,7 +56,9 @@ def _listed(path: Path, content: Any) -> list[Any]:
     if isinstance(content, list):
         return content
     keys = ", ".join(list(content)[:5]) if isinstance(content, dict) else type(content).__name__
-    hint = "That is a dataset, not what a detector said." if isinstance(content, dict) and "images" in content else ""
+    hint = (
+        "That is a dataset, not what a detector said." if isinstance(content, dict) and "images" in content else _KEYS
+    )
     raise PredictionsError(
         Fault(where=str(path), expected="COCO results: a list of predictions", found=keys, fix=hint)
     )  # fmt: skip
@@ -65,7 +69,7 @@ _Row = tuple[int, int, tuple[float, float, float, float], float, Region | None]
 
 def _row(where: str, entry: Any, *, names: Names, space: Space, faults: list[Fault]) -> _Row | None:
     if not isinstance(entry, Mapping):
-        faults.append(Fault(where=where, expected="a prediction", found=repr(entry)[:80]))
+        faults.append(Fault(where=where, expected="a prediction", found=repr(entry)[:80], fix=_KEYS))
         return None
     image, label = names.image(entry, space), names.label(entry, space)
     if isinstance(image, Fault) or isinstance(label, Fault):
@@ -75,17 +79,21 @@ def _row(where: str, entry: Any, *, names: Names, space: Space, faults: list[Fau
     if box is None or box[2] < 0 or box[3] < 0:
         faults.append(
             Fault(where=f"{where}.bbox", expected="x y width height: four finite numbers, sizes not negative",
-                  found=repr(entry.get("bbox"))[:80])
+                  found=repr(entry.get("bbox"))[:80], fix=_BROKEN)
         )  # fmt: skip
         return None
     if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1 or math.isnan(score):
-        faults.append(Fault(where=f"{where}.score", expected="a number from 0 to 1", found=repr(score)[:80]))
+        faults.append(
+            Fault(where=f"{where}.score", expected="a number from 0 to 1", found=repr(score)[:80], fix=_BROKEN)
+        )
         return None
     width, height = names.dataset.images.size[image].tolist()
     try:
         region, _ = parse(entry.get("segmentation"), width, height, empty=True)
     except MalformedError as error:
-        faults.append(Fault(where=f"{where}.segmentation", expected="a region of the picture", found=str(error)))
+        faults.append(
+            Fault(where=f"{where}.segmentation", expected="a region of the picture", found=str(error), fix=_BROKEN)
+        )
         return None
     x, y, w, h = box
     return image, label, (x, y, x + w, y + h), float(score), region

@@ -61,7 +61,10 @@ def _incomplete(data: dict[str, Any]) -> tuple[str, str] | None:
         return f"no {' and no '.join(missing)}", "Give the file that lists images, annotations and categories."
     for name in LISTS:
         if not isinstance(data[name], list | Entries):
-            return f"{name} is a {type(data[name]).__name__}, not a list", ""
+            return (
+                f"{name} is a {type(data[name]).__name__}, not a list",
+                f"Make {name} a list, or export it again as COCO.",
+            )
     if data["images"] and not data["annotations"] and not data["categories"]:
         found = "empty lists of annotations and categories: COCO image_info, which lists images only"
         return found, "Give the file with the ground truth."

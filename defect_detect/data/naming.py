@@ -14,12 +14,13 @@ from typing import Any, Literal
 
 from defect_detect.data.coco import PICTURES
 from defect_detect.data.identity import Key, key
-from defect_detect.errors import Fault, PredictionsError
+from defect_detect.errors import Fault, PredictionsError, did_you_mean
 from defect_detect.tables import Dataset
 
 Space = Literal["normalized", "source"]
 _SPACES: tuple[Space, Space] = ("normalized", "source")
 _SHOWN = 8
+_ELSEWHERE = "Is it about another split or dataset?"
 
 
 class Names:
@@ -55,7 +56,7 @@ class Names:
             return self._by_id(entry, "image_id", self.images[space])
         row = self.file.get(_plain(str(name)))
         if row is None:
-            return Fault(where="", expected=f"a file of the {self.split} split", found=repr(name))
+            return Fault(where="", expected=f"a file of the {self.split} split", found=repr(name), fix=_ELSEWHERE)
         return row
 
     def label(self, entry: Mapping[str, Any], space: Space) -> int | Fault:
@@ -65,13 +66,15 @@ class Names:
             return self._by_id(entry, "category_id", self.labels[space])
         row = self.category.get(str(name))
         if row is None:
-            return Fault(where="", expected=f"a class ({', '.join(self.category)})", found=repr(name))
+            fix = did_you_mean(str(name), self.category) or "Name classes as the dataset does."
+            return Fault(where="", expected=f"a class ({', '.join(self.category)})", found=repr(name), fix=fix)
         return row
 
     def _by_id(self, entry: Mapping[str, Any], field: str, known: Mapping[Key | None, int]) -> int | Fault:
         value = key(entry.get(field))
         if value is None or value not in known:
-            return Fault(where="", expected=f"an {field} of the {self.split} split", found=repr(entry.get(field)))
+            found = repr(entry.get(field))[:80]
+            return Fault(where="", expected=f"an {field} of the {self.split} split", found=found, fix=_ELSEWHERE)
         return known[value]
 
 

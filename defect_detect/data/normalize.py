@@ -177,7 +177,8 @@ def _alike(taken: Intake, limit: int | None) -> list[str] | None:
 def _picture_root(source: Path, sources: list[Source], images: Path | None, log: Log) -> Path:
     if images is not None:
         if not images.is_dir():
-            raise DatasetError(Fault(where=str(images), expected="the folder of the pictures", found="no folder"))
+            raise DatasetError(Fault(where=str(images), expected="the folder of the pictures", found="no folder",
+                                     fix="Give --images DIR."))  # fmt: skip
         return images
     beside = source if source.is_dir() else source.parent
     names = [name for each in sources for name in file_names(each)]

@@ -62,7 +62,8 @@ def read_bytes(path: Path, *, error: type[InputError]) -> bytes:
     try:
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):
-            raise error(Fault(where=where, expected="a JSON file", found="something that is no regular file"))
+            raise error(Fault(where=where, expected="a JSON file", found="something that is no regular file",
+                              fix="Give the file itself."))  # fmt: skip
         if facts.st_size > MAX_BYTES:
             raise error(
                 Fault(where=where, expected=f"at most {MAX_BYTES >> 20:,} MiB", found=f"{facts.st_size >> 20:,} MiB",
@@ -70,9 +71,12 @@ def read_bytes(path: Path, *, error: type[InputError]) -> bytes:
             )  # fmt: skip
         return path.read_bytes()
     except OSError as problem:
-        raise error(Fault(where=where, expected="a readable file", found=problem.strerror or str(problem))) from None
+        found = problem.strerror or str(problem)
+        fix = "Is it the right path, and may you read it?"
+        raise error(Fault(where=where, expected="a readable file", found=found, fix=fix)) from None
     except ValueError:  # a NUL in the name
-        raise error(Fault(where=repr(where), expected="a readable file", found="no possible file name")) from None
+        found, fix = "no possible file name", "Give another."
+        raise error(Fault(where=repr(where), expected="a readable file", found=found, fix=fix)) from None
 
 
 def parse(raw: bytes, *, where: str, error: type[InputError], literals: Counter[str] | None = None) -> Any:
@@ -95,10 +99,14 @@ def parse(raw: bytes, *, where: str, error: type[InputError], literals: Counter[
         found = f"byte 0x{raw[offset]:02x} at offset {offset} (line {line})"
         raise error(Fault(where=where, expected="UTF-8", found=found, fix="Save the file as UTF-8.")) from None
     if not text.strip():
-        raise error(Fault(where=where, expected="JSON", found=f"an empty file ({len(raw)} bytes)"))
+        found, fix = f"an empty file ({len(raw)} bytes)", "Export it again; was the disk full?"
+        raise error(Fault(where=where, expected="JSON", found=found, fix=fix))
     deepest = depth(raw)
     if deepest > MAX_DEPTH:
-        raise error(Fault(where=where, expected=f"at most {MAX_DEPTH} levels of nesting", found=f"{deepest:,} levels"))
+        raise error(
+            Fault(where=where, expected=f"at most {MAX_DEPTH} levels of nesting", found=f"{deepest:,} levels",
+                  fix="Files of annotations have 6: give one.")
+        )  # fmt: skip
     return _loads(text, where=where, error=error, literals=literals)
 
 
@@ -121,12 +129,14 @@ def _loads(text: str, *, where: str, error: type[InputError], literals: Counter[
         return json.loads(text, object_pairs_hook=_object, parse_constant=constant)
     except json.JSONDecodeError as problem:
         place = f"{where}:{problem.lineno}:{problem.colno}"
-        raise error(Fault(where=place, expected="JSON", found=_complaint(text, problem))) from None
+        fix = "Mend it there, or export the file again."
+        raise error(Fault(where=place, expected="JSON", found=_complaint(text, problem), fix=fix)) from None
     except _TwiceError as problem:
         found = f"the key {problem.key!r} twice in one object"
-        raise error(Fault(where=where, expected="each key once", found=found)) from None
+        fix = "Keep the one that is meant."
+        raise error(Fault(where=where, expected="each key once", found=found, fix=fix)) from None
     except (ValueError, RecursionError) as problem:
-        raise error(Fault(where=where, expected="JSON", found=str(problem))) from None
+        raise error(Fault(where=where, expected="JSON", found=str(problem), fix="Export the file again.")) from None
 
 
 class _TwiceError(Exception):

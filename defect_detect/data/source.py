@@ -47,7 +47,8 @@ def files(source: Path) -> tuple[tuple[str, Path], ...]:
     if source.is_file():
         return (("", source),)
     if not source.is_dir():
-        raise DatasetError(Fault(where=str(source), expected="a COCO file or a folder", found="nothing there"))
+        raise DatasetError(Fault(where=str(source), expected="a COCO file or a folder", found="nothing there",
+                                 fix="Is it the right path?"))  # fmt: skip
     found = tuple((split, source / f"{split}.json") for split in SPLITS if (source / f"{split}.json").is_file())
     if {split for split, _ in found} != set(SPLITS):
         have = sorted(path.name for path in source.glob("*.json") if not path.name.startswith("."))

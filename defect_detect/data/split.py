@@ -11,15 +11,24 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
+
+from defect_detect.data.rows import distinct
 from defect_detect.errors import DatasetError, Fault
+from defect_detect.tables import Floats, Ints
 
 SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
 DEFECT_FREE = -1
 FEWEST = 5
 """Strata of fewer units join a wider one: cut alone, they would mostly go to train."""
+
+
+_OCTAVES = 512
+"""More than the root of any float has."""
 
 
 class Kind(NamedTuple):
@@ -31,7 +40,26 @@ class Kind(NamedTuple):
 
 def kind(label: int, area: float) -> Kind:
     """The kind of a defect of `area` px^2."""
-    return Kind(label, int(math.log2(max(area, 1.0)) // 2))
+    return Kind(label, (math.frexp(max(area, 1.0))[1] - 1) // 2)
+
+
+def kinds(images: int, image: Ints, label: Ints, area: Floats) -> list[frozenset[Kind]]:
+    """The kinds of the defects on each of so many images; `image`, `label`, `area` (G,) of the defects, px^2."""
+    octave = (np.frexp(np.maximum(area, 1.0))[1].astype(np.int64) - 1) // 2
+    coded = distinct((image * (int(label.max(initial=0)) + 1) + label) * _OCTAVES + octave)
+    at, code = np.divmod(coded, (int(label.max(initial=0)) + 1) * _OCTAVES)
+    named = {each: Kind(*divmod(each, _OCTAVES)) for each in distinct(np.sort(code)).tolist()}
+    ends = np.searchsorted(at, np.arange(images + 1)).tolist()
+    listed = code.tolist()
+    known: dict[tuple[int, ...], frozenset[Kind]] = {}
+    found: list[frozenset[Kind]] = []
+    for start, end in pairwise(ends):
+        key = tuple(listed[start:end])
+        some = known.get(key)
+        if some is None:
+            some = known[key] = frozenset(named[each] for each in key)
+        found.append(some)
+    return found
 
 
 class Fold(NamedTuple):
@@ -54,7 +82,7 @@ def assign(units: Units, *, seed: int = 0, fold: Fold | None = None) -> dict[str
     parts = fold.of if fold else len(SHARES)
     if fold and not (fold.of >= len(SHARES) and 1 <= fold.number <= fold.of):
         raise DatasetError(
-            Fault(where="fold", expected=f"I/K with K of at least {len(SHARES)} and I from 1 to K",
+            Fault(where="--fold", expected=f"I/K with K of at least {len(SHARES)} and I from 1 to K",
                   found=f"{fold.number}/{fold.of}")
         )  # fmt: skip
     if len(units) < parts:
@@ -66,12 +94,13 @@ def assign(units: Units, *, seed: int = 0, fold: Fold | None = None) -> dict[str
         )  # fmt: skip
     shares = _folds(fold) if fold else tuple(SHARES.items())[::-1]
     chosen: dict[str, str] = {}
+    turn = {name: _turn(seed, name) for name in units}
     for names in _strata(units).values():
-        line = sorted(names, key=lambda name: _turn(seed, name))
+        line = sorted(names, key=turn.__getitem__)
         chosen |= _cut(line, [len(units[name]) for name in line], shares)
     # Folds are left as they are cut: each unit is tested in one of them.
     for members in [] if fold else [*_by_label(units), list(units)]:
-        _spread(chosen, sorted(members, key=lambda name: (len(units[name]), _turn(seed, name))))
+        _spread(chosen, members, rank=lambda name: (len(units[name]), turn[name]))
     return {name: chosen[name] for name in units}
 
 
@@ -89,20 +118,21 @@ def _folds(fold: Fold) -> tuple[tuple[str, float], ...]:
 
 def _strata(units: Units) -> dict[object, list[str]]:
     """The units by stratum: that of their rarest kind, or of a wider one where it has too few units."""
+    found = [_kinds(images) for images in units.values()]
     by_label, by_kind = Counter[int](), Counter[Kind]()
-    for images in units.values():
-        found = _kinds(images)
-        by_kind.update(found)
-        by_label.update({each.label for each in found})
+    for kinds_, times in Counter(found).items():
+        for kind_ in kinds_:
+            by_kind[kind_] += times
+        for label in {each.label for each in kinds_}:
+            by_label[label] += times
+    stratum_of: dict[frozenset[Kind], object] = {
+        kinds_: min(kinds_, key=lambda each: (by_label[each.label], by_kind[each], each)) if kinds_ else DEFECT_FREE
+        for kinds_ in set(found)
+    }
     strata: dict[object, list[str]] = {}
     wider: dict[int, list[str]] = {}
-    for name, images in units.items():
-        found = _kinds(images)
-        if not found:
-            strata.setdefault(DEFECT_FREE, []).append(name)
-            continue
-        rarest = min(found, key=lambda each: (by_label[each.label], by_kind[each], each))
-        strata.setdefault(rarest, []).append(name)
+    for name, kinds_ in zip(units, found, strict=True):
+        strata.setdefault(stratum_of[kinds_], []).append(name)
     for stratum, names in list(strata.items()):
         if isinstance(stratum, Kind) and len(names) < FEWEST:
             wider.setdefault(stratum.label, []).extend(strata.pop(stratum))
@@ -112,7 +142,7 @@ def _strata(units: Units) -> dict[object, list[str]]:
 
 
 def _kinds(images: Sequence[frozenset[Kind]]) -> frozenset[Kind]:
-    return frozenset(kind for kinds in images for kind in kinds)
+    return images[0] if len(images) == 1 else frozenset().union(*images)
 
 
 def _cut(line: Sequence[str], weight: Sequence[int], shares: Sequence[tuple[str, float]]) -> dict[str, str]:
@@ -133,19 +163,26 @@ def _cut(line: Sequence[str], weight: Sequence[int], shares: Sequence[tuple[str,
 def _by_label(units: Units) -> list[list[str]]:
     """The units of each label, and of the defect-free images; the rarest come last, so that theirs is the last word."""
     members: dict[int, list[str]] = {}
+    labels: dict[frozenset[Kind], frozenset[int]] = {}
     for name, images in units.items():
-        labels = {kind.label for kinds in images for kind in kinds} | ({DEFECT_FREE} if not all(images) else set())
-        for label in labels:
+        for kinds_ in set(images):
+            if kinds_ not in labels:
+                labels[kinds_] = frozenset(kind_.label for kind_ in kinds_) or frozenset({DEFECT_FREE})
+        for label in labels[images[0]].union(*(labels[kinds_] for kinds_ in images[1:])):
             members.setdefault(label, []).append(name)
     return [members[label] for label in sorted(members, key=lambda label: (-len(members[label]), label))]
 
 
-def _spread(chosen: dict[str, str], members: Sequence[str]) -> None:
+def _spread(chosen: dict[str, str], members: Sequence[str], *, rank: Callable[[str], tuple[int, bytes]]) -> None:
     """Let no split go without, where there are as many units as splits: it takes the first from the one with most."""
     if len(members) < len(SHARES):
         return
+    counts = Counter(map(chosen.__getitem__, members))
+    if all(counts[split] for split in SHARES):
+        return
+    ranked = sorted(members, key=rank)
     for split in SHARES:
-        counts = Counter(chosen[name] for name in members)
+        counts = Counter(map(chosen.__getitem__, ranked))
         if not counts[split]:
             giver = max(SHARES, key=lambda each: counts[each])
-            chosen[next(name for name in members if chosen[name] == giver)] = split
+            chosen[next(name for name in ranked if chosen[name] == giver)] = split

@@ -37,7 +37,8 @@ def recognise(path: Path, said: str = "auto") -> ModuleType | None:
         chosen = next(each for each in _FORMATS if said == each.NAME)
         if chosen not in fitting:
             expected = (chosen.__doc__ or "").partition("\n")[0].rstrip(".")
-            raise DatasetError(Fault(where=str(path), expected=expected, found="nothing like it"))
+            raise DatasetError(Fault(where=str(path), expected=expected, found="nothing like it",
+                                     fix="Leave --format out to have it recognised."))  # fmt: skip
         return chosen
     if len(fitting) > 1:
         raise DatasetError(Fault(where=str(path), expected="one format", fix="Say which with --format.",

@@ -32,7 +32,8 @@ def read(path: Path) -> tuple[list[Found], list[str], Path]:
     """
     file = _file(path)
     if file is None:
-        raise DatasetError(Fault(where=str(path), expected="annotations.xml", found="none"))
+        raise DatasetError(Fault(where=str(path), expected="annotations.xml", found="none",
+                                 fix="Export as 'CVAT for images 1.1'."))  # fmt: skip
     tree = xml.parse(file, "annotations")
     if tree.find("track") is not None:
         raise DatasetError(
@@ -116,4 +117,5 @@ def _mask(where: str, each: Element, size: Size) -> Any:
         runs = [int(run) for run in (each.get("rle") or "").split(",")]
         return bitmaps.laid(bitmaps.from_rows(runs, wide, high), left, top, size)
     except ValueError as error:
-        raise DatasetError(Fault(where=where, expected="run lengths of a box", found=str(error)[:80])) from None
+        raise DatasetError(Fault(where=where, expected="run lengths of a box", found=str(error)[:80],
+                                 fix="Export it again.")) from None  # fmt: skip

@@ -47,7 +47,8 @@ def _files(path: Path) -> Iterator[Path]:
 def _found(root: Path, file: Path, there: set[str]) -> Found:
     content = parsing.read_json(file, error=DatasetError)[1]
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-        raise DatasetError(Fault(where=str(file), expected="LabelMe's `shapes`", found="none"))
+        raise DatasetError(Fault(where=str(file), expected="LabelMe's `shapes`", found="none",
+                                 fix="Remove it, or save it again in LabelMe."))  # fmt: skip
     where = file.relative_to(root).as_posix()
     width, height = content.get("imageWidth"), content.get("imageHeight")
     size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
@@ -123,4 +124,5 @@ def _mask(where: str, text: Any, corner: Sequence[float], size: Size) -> Any:
     try:
         return bitmaps.laid(bitmaps.unpacked(text, deflated=False), round(corner[0]), round(corner[1]), size)
     except MalformedError as error:
-        raise DatasetError(Fault(where=where, expected="a mask as PNG in base64", found=str(error))) from None
+        raise DatasetError(Fault(where=where, expected="a mask as PNG in base64", found=str(error),
+                                 fix="Save the file again in LabelMe.")) from None  # fmt: skip

@@ -36,7 +36,8 @@ def read(path: Path) -> tuple[list[Found], list[str], Path]:
     """
     file = _file(path)
     if file is None:
-        raise DatasetError(Fault(where=str(path), expected="train.csv", found="none"))
+        raise DatasetError(Fault(where=str(path), expected="train.csv", found="none",
+                                 fix="Give the folder that holds it."))  # fmt: skip
     near = [file.parent / name for name in ("train_images", "images")]
     root = next((folder for folder in near if folder.is_dir()), file.parent)
     there = pictures.below(root)
@@ -65,7 +66,8 @@ def _rows(file: Path) -> Iterator[tuple[str, str, str, str]]:
             picture, category = _names(row)
             if picture is None or category is None:
                 raise DatasetError(Fault(where=where, expected="ImageId and ClassId, or ImageId_ClassId",
-                                         found=", ".join(key for key in row if key)))  # fmt: skip
+                                         found=", ".join(key for key in row if key),
+                                         fix="Are these the columns of Severstal?"))  # fmt: skip
             yield f"{file.name}: {picture} class {category}", picture, category, row.get(_RUNS) or ""
 
 
@@ -86,7 +88,8 @@ def _region(where: str, text: str, size: Size | None) -> Any:
     width, height = size
     starts, lengths = values[::2] - 1, values[1::2]
     if len(starts) != len(lengths) or (starts < 0).any() or (lengths < 1).any():
-        raise DatasetError(Fault(where=where, expected="pairs of a start from 1 and a length", found=text[:60]))
+        raise DatasetError(Fault(where=where, expected="pairs of a start from 1 and a length", found=text[:60],
+                                 fix="Mend EncodedPixels there."))  # fmt: skip
     if (starts + lengths > width * height).any():
         raise DatasetError(Fault(where=where, expected=f"runs within {width} x {height} px", found=text[:60],
                                  fix="Are these the pictures that the masks were drawn on?"))  # fmt: skip

@@ -29,7 +29,8 @@ def read(path: Path) -> tuple[list[Found], list[str], Path]:
     meta = parsing.read_json(path / "meta.json", error=DatasetError)[1]
     classes = meta.get("classes") if isinstance(meta, dict) else None
     if not isinstance(classes, list):
-        raise DatasetError(Fault(where=str(path / "meta.json"), expected="a list of `classes`", found="none"))
+        raise DatasetError(Fault(where=str(path / "meta.json"), expected="a list of `classes`", found="none",
+                                 fix="Export the project again, with its meta.json."))  # fmt: skip
     names = list(dict.fromkeys(str(each["title"]) for each in classes if isinstance(each, dict) and "title" in each))
     found = []
     for folder in sorted(path.glob("*/ann")):
@@ -45,7 +46,14 @@ def _found(root: Path, file: Path, split: str) -> Found:
         size = (int(content["size"]["width"]), int(content["size"]["height"]))
         objects = list(content["objects"])
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise DatasetError(Fault(where=str(file), expected="`size` and `objects`", found="neither or one")) from None
+        raise DatasetError(
+            Fault(
+                where=str(file),
+                expected="`size` and `objects`",
+                found="neither or one",
+                fix="Export the project again.",
+            )
+        ) from None
     shapes = [_shape(f"{where}: objects[{at}]", each, size) for at, each in enumerate(objects)]
     picture = (file.parent.parent / "img" / file.name.removesuffix(".json")).relative_to(root).as_posix()
     return Found(file=picture, shapes=shapes, split=split, size=size, attributes=_tags(content.get("tags")))
@@ -78,7 +86,14 @@ def _shape(where: str, each: Any, size: Size) -> Shape:
             holes = [_ring(hole) for hole in points.get("interior", [])]
             return Shape(where=where, category=category, region=drawn([outer], holes, size), attributes=attributes)
     except (TypeError, ValueError, OverflowError):
-        raise DatasetError(Fault(where=where, expected="points of x and y", found=repr(points)[:80])) from None
+        raise DatasetError(
+            Fault(
+                where=where,
+                expected="points of x and y",
+                found=repr(points)[:80],
+                fix="Mend them there, or export again.",
+            )
+        ) from None
     if kind == "bitmap":
         return Shape(where=where, category=category, region=_bitmap(where, each.get("bitmap"), size),
                      attributes=attributes)  # fmt: skip
@@ -96,4 +111,11 @@ def _bitmap(where: str, raw: Any, size: Size) -> Any:
         x, y = (int(value) for value in raw["origin"])
         return bitmaps.laid(bitmaps.unpacked(raw["data"], deflated=True), x, y, size)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DatasetError(Fault(where=where, expected="a bitmap (zlib, base64, PNG)", found=str(error)[:80])) from None
+        raise DatasetError(
+            Fault(
+                where=where,
+                expected="a bitmap (zlib, base64, PNG)",
+                found=str(error)[:80],
+                fix="Export the project again.",
+            )
+        ) from None

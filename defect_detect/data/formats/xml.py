@@ -23,16 +23,21 @@ def parse(path: Path, tag: str) -> Element:
         DatasetError: it isn't, or the file is no XML.
     """
     if path.stat().st_size > MOST_BYTES:
-        raise DatasetError(Fault(where=str(path), expected=f"at most {MOST_BYTES:,} bytes", found="more"))
+        raise DatasetError(Fault(where=str(path), expected=f"at most {MOST_BYTES:,} bytes", found="more",
+                                 fix="Split it into several files."))  # fmt: skip
     raw = path.read_bytes()
     if b"<!ENTITY" in raw:
-        raise DatasetError(Fault(where=str(path), expected="XML without entities", found="<!ENTITY"))
+        raise DatasetError(Fault(where=str(path), expected="XML without entities", found="<!ENTITY",
+                                 fix="No annotation tool writes any: where is it from?"))  # fmt: skip
     try:
         root = ET.fromstring(raw)  # noqa: S314 - entities are refused above
     except ET.ParseError as error:
-        raise DatasetError(Fault(where=str(path), expected="XML", found=str(error))) from None
+        raise DatasetError(
+            Fault(where=str(path), expected="XML", found=str(error), fix="Mend it there, or export it again.")
+        ) from None
     if root.tag != tag:
-        raise DatasetError(Fault(where=str(path), expected=f"<{tag}>", found=f"<{root.tag}>"))
+        raise DatasetError(Fault(where=str(path), expected=f"<{tag}>", found=f"<{root.tag}>",
+                                 fix="Say what it is with --format."))  # fmt: skip
     return root
 
 

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
+from defect_detect.data import safe_yaml
 from defect_detect.data.formats import pictures
 from defect_detect.data.formats.found import Found, Shape, Size
 from defect_detect.errors import DatasetError, Fault
@@ -19,6 +18,7 @@ from defect_detect.errors import DatasetError, Fault
 NAME = "yolo"
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _BOX = 5
+_MOST_CLASSES = 100_000
 
 
 def recognise(path: Path) -> bool:
@@ -53,23 +53,21 @@ def _description(folder: Path) -> Path | None:
 
 
 def _load(path: Path) -> Mapping[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise DatasetError(Fault(where=str(path), expected="YAML", found=str(error))) from None
+    content = safe_yaml.read(path, error=DatasetError)
     if not isinstance(content, dict) or "names" not in content:
-        raise DatasetError(Fault(where=str(path), expected="`names` of classes and folders of pictures", found="none"))
+        raise DatasetError(Fault(where=str(path), expected="`names` of classes and folders of pictures", found="none",
+                                 fix="Write them as ultralytics has them in data.yaml."))  # fmt: skip
     return content
 
 
 def _names(names: Any, root: Path, described: Path | None) -> list[str]:
-    if isinstance(names, dict) and all(isinstance(key, int) for key in names):
+    if isinstance(names, dict) and all(isinstance(key, int) and 0 <= key < _MOST_CLASSES for key in names):
         return [str(names.get(at, at)) for at in range(max(names, default=-1) + 1)]
     if isinstance(names, list):
         return [str(name) for name in names]
     if described is not None:
         raise DatasetError(Fault(where=f"{described}: names", expected="a list, or numbers with names",
-                                 found=repr(names)[:80]))  # fmt: skip
+                                 found=repr(names)[:80], fix="Write names: [a, b, ...]."))  # fmt: skip
     for name in ("classes.txt", "labels/classes.txt", "obj.names"):
         if (root / name).is_file():
             return (root / name).read_text(encoding="utf-8-sig").split("\n")
@@ -122,7 +120,11 @@ def _found(root: Path, name: str, split: str, size: Size | None, names: Sequence
     except FileNotFoundError:
         lines = []
     except UnicodeDecodeError as error:
-        raise DatasetError(Fault(where=str(root / file), expected="text", found=str(error))) from None
+        raise DatasetError(
+            Fault(
+                where=str(root / file), expected="text", found=str(error), fix="Is it a label file? Save it as UTF-8."
+            )
+        ) from None
     # A picture that can't be read has no size; it is left out for that later, its labels with it.
     width, height = size or (1, 1)
     shapes = [
@@ -136,7 +138,7 @@ def _shape(where: str, values: Sequence[str], width: int, height: int, names: Se
         number, shares = int(float(values[0])), [float(value) for value in values[1:]]
     except (ValueError, OverflowError):
         raise DatasetError(Fault(where=where, expected="a class number and shares of the picture",
-                                 found=" ".join(values)[:80])) from None  # fmt: skip
+                                 found=" ".join(values)[:80], fix="Mend the line.")) from None  # fmt: skip
     if number < 0 or (names and number >= len(names)) or number != float(values[0]):
         raise DatasetError(
             Fault(where=where, expected=f"a class from 0 to {len(names) - 1}", found=values[0],
@@ -151,7 +153,8 @@ def _shape(where: str, values: Sequence[str], width: int, height: int, names: Se
         raise DatasetError(
             Fault(where=where, expected="4 values (a box) or pairs of values (a polygon) after the class",
                   found=f"{len(shares)} values",
-                  fix="Six with a score at the end are predictions, not labels." if len(shares) == _BOX else "")
+                  fix="Six with a score at the end are predictions, not labels." if len(shares) == _BOX
+                  else "Mend the line.")
         )  # fmt: skip
     ring = [value * (width, height)[at % 2] for at, value in enumerate(shares)]
     return Shape(where=where, category=category, region=[ring])
