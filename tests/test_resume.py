@@ -9,6 +9,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -567,3 +568,40 @@ def test_a_loss_that_is_not_finite_stops_within_the_step_and_what_was_kept_stays
         train(asked(kind), data, run)
     assert len(steps) <= 1, "no step was taken on it"
     assert {path.name: path.read_bytes() for path in (run / "resume").iterdir()} == before
+
+
+def test_progress_goes_on_at_the_right_epoch(half_done, data, tmp_path):
+    from rich.console import Console
+
+    from defect_detect.report import progress
+
+    run = shutil.copytree(half_done, tmp_path / "run")
+    watch, _ = train(asked("ssdlite"), data, run)
+    for terminal in (False, True):
+        shown = Console(file=io.StringIO(), width=300, force_terminal=terminal)
+        with progress.board(shown) as board:
+            report = board("train ssdlite")
+            for line in watch.told():
+                report(line)
+        text = shown.file.getvalue()
+        assert "train ssdlite: goes on after epoch 3" in text
+        assert "epoch 4/4" in text
+        assert "epoch 1/4" not in text
+
+
+def test_reports_say_that_a_training_was_resumed_or_halved():
+    from defect_detect.evaluation.measured import measured
+    from defect_detect.report import wording
+    from tests.test_compare import manifest
+
+    halved = job.Halved(epoch=2, step=5, batch=8)
+    entries = [manifest("a"), manifest("a", resumed=[2, 7], halved=[halved])]
+    contender = SimpleNamespace(runs=[SimpleNamespace(manifest=entry) for entry in entries])
+    told = measured(contender)
+    assert told["resumed"] == [[], ["after epoch 2", "after epoch 7"]]
+    assert told["halved"] == [[], ["8 images at once from epoch 2, batch 5"]]
+    plain = measured(SimpleNamespace(runs=contender.runs[:1]))
+    assert not {"resumed", "halved"} & plain.keys()
+    point = SimpleNamespace(status="ok", censored=False)
+    flags = wording.flags(SimpleNamespace(under_trained=False, measured=told, operating_point=point))
+    assert flags == ["training resumed after a kill", "fewer images at once: memory ran out"]

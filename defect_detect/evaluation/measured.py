@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from defect_detect.evaluation.judged import Contender
+from defect_detect.job import Halved
 
 _SAME = (
     "input_size", "nms_iou", "initial_weights", "masks", "score_floor", "max_detections", "decode_policy", "tiling",
@@ -17,9 +18,22 @@ _OWN = (
 
 
 def measured(contender: Contender) -> dict[str, Any]:
-    """The manifests' entries: those of the first seed, and lists over the seeds of what is each one's own."""
+    """The manifests' entries: those of the first seed, and lists over the seeds of what is each one's own.
+
+    `resumed` and `halved` only where a training was.
+    """
     manifests = [run.manifest for run in contender.runs if run.manifest is not None]
     if not manifests:
         return {}
     same = {name: getattr(manifests[0], name) for name in _SAME}
-    return same | {name: [getattr(manifest, name) for manifest in manifests] for name in _OWN}
+    own: dict[str, list[Any]] = {name: [getattr(manifest, name) for manifest in manifests] for name in _OWN}
+    if any(manifest.resumed for manifest in manifests):
+        own["resumed"] = [[f"after epoch {epoch}" for epoch in manifest.resumed] for manifest in manifests]
+    if any(manifest.halved for manifest in manifests):
+        own["halved"] = [[_halved(one) for one in manifest.halved] for manifest in manifests]
+    return same | own
+
+
+def _halved(one: Halved) -> str:
+    where = f"batch {one.step}" if one.step else "validation"
+    return f"{one.batch} images at once from epoch {one.epoch}, {where}"

@@ -163,6 +163,10 @@ def flags(detector: Detector) -> list[str]:
     found = []
     if detector.under_trained:
         found.append("under-trained")
+    if detector.measured.get("resumed"):
+        found.append("training resumed after a kill")
+    if detector.measured.get("halved"):
+        found.append("fewer images at once: memory ran out")
     if detector.operating_point.status in {"unreachable", "not_measurable"}:
         found.append(f"policy {detector.operating_point.status.replace('_', ' ')}")
     if detector.operating_point.censored:
