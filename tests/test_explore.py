@@ -1,4 +1,5 @@
 import dataclasses
+import os
 
 import msgspec
 import numpy as np
@@ -14,7 +15,7 @@ from defect_detect.evaluation.comparison import (
     Place,
 )
 from defect_detect.evaluation.lrp import lrp
-from defect_detect.explore import app, datasets, names, rows, service
+from defect_detect.explore import app, datasets, names, rows, service, writing
 from defect_detect.explore.store import store
 from defect_detect.tables import Predictions
 from tests import scenes
@@ -46,7 +47,7 @@ def kept(fiftyone, scene, tmp_path_factory):
     told = []
     comparison = compared(judged, [place])
     name = store("line 4", comparison, judged, truth, folder=folder, progress=lambda *done: told.append(done))
-    assert told == [(row + 1, 16) for row in range(16)]
+    assert told == [(16, 16)]
     return name, folder, comparison
 
 
@@ -343,7 +344,10 @@ def test_an_export_that_fails_leaves_nothing_that_looks_whole(fiftyone, small):
 
     with pytest.raises(KeyboardInterrupt):
         store("s", compared(judged), judged, truth, folder=folder, progress=stop)
-    assert fiftyone.list_datasets(f"{name}*") == []
+    [left] = fiftyone.list_datasets(f"{name}*")
+    assert left.startswith(f"{name}{datasets.PARTIAL}")
+    assert (datasets.find(folder), name in datasets.stored(), left in datasets.stored()) == (None, False, False)
+    assert (datasets.remove(folder), datasets.remove(folder)) == (left, None)
 
     def full(done: int, of: int) -> None:
         raise OperationFailure("no space left on device")
@@ -355,11 +359,42 @@ def test_an_export_that_fails_leaves_nothing_that_looks_whole(fiftyone, small):
     dead.info = {"defect_detect": datasets.owner(folder) | {"content": "", "pid": 2**22 + 1}}
     dead.save()
     alive = fiftyone.Dataset(f"{name}{datasets.PARTIAL}1")
-    alive.info = {"defect_detect": datasets.owner(folder) | {"content": ""}}
+    alive.info = {"defect_detect": datasets.owner(folder) | {"content": "", "pid": os.getppid()}}
     alive.save()
     assert datasets.find(folder) is None
     store("s", compared(judged), judged, truth, folder=folder)
     assert fiftyone.list_datasets(f"{name}*") == [name, alive.name]
+
+
+@needs_fiftyone
+def test_an_interrupted_export_is_gone_on_with(fiftyone, scene, tmp_path, monkeypatch):
+    truth, judged = scene
+    monkeypatch.setattr(writing, "BATCH", 3)
+    told = []
+
+    def stop_at(most: int):
+        def progress(done: int, of: int) -> None:
+            told.append(done)
+            if done >= most:
+                raise KeyboardInterrupt
+
+        return progress
+
+    for most in (5, 12):
+        with pytest.raises(KeyboardInterrupt):
+            store("s", compared(judged), judged, truth, folder=tmp_path, progress=stop_at(most))
+    name = store("s", compared(judged), judged, truth, folder=tmp_path, progress=stop_at(99))
+    assert told == [3, 6, 9, 12, 15, 16]
+    assert fiftyone.list_datasets(f"{names.dataset_name(tmp_path)}*") == [name]
+    whole = fiftyone.load_dataset(name)
+    assert whole.values("filepath") == [str(truth.root / file) for file in truth.images.file]
+    assert whole.count("ground_truth.detections") == len(truth.defects)
+    # Another comparison in the same folder begins anew.
+    with pytest.raises(KeyboardInterrupt):
+        store("s", compared(judged[:1]), judged[:1], truth, folder=tmp_path, progress=stop_at(3))
+    assert store("s", compared(judged[:2]), judged[:2], truth, folder=tmp_path, progress=stop_at(99)) == name
+    assert told[6:] == [3, 3, 6, 9, 12, 15, 16]
+    assert set(fiftyone.load_dataset(name).list_evaluations()) == {"yolo_n", "ssd"}
 
 
 @needs_fiftyone

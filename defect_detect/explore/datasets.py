@@ -34,11 +34,11 @@ def stored() -> dict[str, str]:
     with service.quiet():
         fiftyone = service.connect()
         found = ((name, _ours(fiftyone, name)) for name in fiftyone.list_datasets(f"{NAMESPACE}.*"))
-        return {name: info["folder"] for name, info in found if info and info["complete"]}
+        return {name: info["folder"] for name, info in found if info and info["complete"] and PARTIAL not in name}
 
 
 def remove(folder: Path) -> str | None:
-    """Delete the dataset of the comparison in `folder` and return its name; None where there is none.
+    """Delete the dataset of the comparison in `folder`, unfinished ones too, and return its name; None: there is none.
 
     Raises:
         FrameworkMissing: FiftyOne or its database can't be had.
@@ -46,9 +46,9 @@ def remove(folder: Path) -> str | None:
     with service.quiet():
         fiftyone = service.connect()
         name, dataset = place(fiftyone, folder)
-        sweep(fiftyone, folder)
+        swept = sweep(fiftyone, folder)
         if dataset is None:
-            return None
+            return swept[0] if swept else None
         dataset.delete()
         return name
 
@@ -74,14 +74,33 @@ def place(fiftyone: ModuleType, folder: Path) -> tuple[str, Any | None]:
     return name, None
 
 
-def sweep(fiftyone: ModuleType, folder: Path) -> None:
-    """Delete what killed exports of this folder left behind."""
+def unfinished(fiftyone: ModuleType, folder: Path, content: str) -> Any | None:
+    """What an export of this folder with this content left behind when it was interrupted, to go on with."""
+    for name in _abandoned(fiftyone, folder):
+        dataset = fiftyone.load_dataset(name)
+        if dataset.info[NAMESPACE]["content"] == content:
+            return dataset
+    return None
+
+
+def sweep(fiftyone: ModuleType, folder: Path, but: Any | None = None) -> list[str]:
+    """Delete what interrupted exports of this folder left behind, except one; returns their names."""
+    found = [name for name in _abandoned(fiftyone, folder) if but is None or name != but.name]
+    for name in found:
+        fiftyone.delete_dataset(name)
+    return found
+
+
+def _abandoned(fiftyone: ModuleType, folder: Path) -> list[str]:
+    """Datasets of this folder that are being written, by nobody who is alive; on this machine."""
+    found = []
     for name in fiftyone.list_datasets(f"{NAMESPACE}.*{PARTIAL}*"):
         info = _ours(fiftyone, name)
-        if info is None or info["complete"] or info["folder"] != str(folder.resolve()):
+        if info is None or info["folder"] != str(folder.resolve()) or info["host"] != os.uname().nodename:
             continue
-        if info["host"] == os.uname().nodename and not _alive(info["pid"]):
-            fiftyone.delete_dataset(name)
+        if info["pid"] == os.getpid() or not _alive(info["pid"]):
+            found.append(name)
+    return found
 
 
 def _ours(fiftyone: ModuleType, name: str) -> dict[str, Any] | None:

@@ -45,7 +45,8 @@ def _register(dataset: Any, told: Told, folder: Path, *, measured: bool) -> None
         custom_metrics=[figures.uri(name) for name in figures.TITLES] if measured else None,
     )
     run = config.build()
-    run.register_run(dataset, told.key.key)
+    # An interrupted export may have registered it: its fields are those that the objects carry.
+    run.register_run(dataset, told.key.key, cleanup=False)
     defects = [defect_id(truth, row) for row in range(len(truth.defects))]
     ids = [prediction_id(told.number, row) for row in range(len(said))]
     results = method.results(

@@ -1,7 +1,6 @@
 """Our matching as an evaluation method of FiftyOne: `dataset.evaluate_detections(..., method="defect_detect")`.
 
-`service.connect` makes the name known. FiftyOne loads this module by name, so it is the one that imports FiftyOne at its top:
-nothing here is imported where FiftyOne isn't.
+`service.connect` makes the name known, and FiftyOne loads this module by it; so this one imports FiftyOne at its top.
 
 The pairs are those of `evaluation.matching`, with FiftyOne's fields filled as its own methods fill them: `<key>` is
 `tp`, `fp` or `fn`, `<key>_id` the partner, `<key>_iou` the overlap. It differs where FiftyOne's matcher counts

@@ -1,11 +1,10 @@
-"""Defects, predictions and places as FiftyOne detections that already carry their results."""
+"""Defects, predictions and places as the documents of FiftyOne detections that already carry their results."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,13 +12,20 @@ from defect_detect.evaluation.comparison import Place
 from defect_detect.evaluation.slices import severity, size_bin
 from defect_detect.explore.rows import ABSORBED, BELOW, HIT, Told, defect_id, prediction_id, values
 from defect_detect.geometry import to_mask
-from defect_detect.tables import Bools, Dataset, Region
+from defect_detect.tables import Bools, Dataset, Floats, Ints, Region
 
 ALL, SOME, NONE, UNCOUNTED = "missed by all", "missed by some", "found by all", "not counted"
 """A defect's fate over all detectors."""
 
-MakeObject = Callable[[int], Any]
-"""The detection of one row."""
+Document = dict[str, Any]
+MakeObject = Callable[[int], Document]
+"""The document of one row."""
+
+
+def blank(fiftyone: ModuleType) -> Document:
+    """What FiftyOne stores of a detection that says nothing; documents begin as a copy of it."""
+    stored: Document = fiftyone.Detection().to_dict()
+    return {name: value for name, value in stored.items() if name != "_id" and value is not None}
 
 
 def defects(
@@ -36,128 +42,140 @@ def defects(
     `missed` is `rows.missed_by`, `columns` the user's own columns -> attribute names, `sizes` the edges of the size
     bins (none: COCO's).
     """
-    table, counts = truth.defects, truth.defects.counts
-    extra = {field: values(table.attribute[name]) for name, field in columns.items()}
-    fates = [_fates(told) for told in runs]
-    severities, bins = severity(truth).tolist(), size_bin(truth, sizes).tolist()
+    from bson import ObjectId
 
-    def make(row: int) -> Any:
-        category = truth.categories[table.label[row]]
-        misses = [name for name, whether in missed.items() if whether[row]] if counts[row] else None
-        fields: dict[str, Any] = {field: column[row] for field, column in extra.items()}
+    table, empty, shape = truth.defects, blank(fiftyone), _shapes(truth, truth.defects)
+    counts, names = table.counts.tolist(), [truth.categories[label].name for label in table.label.tolist()]
+    whole = {
+        "iscrowd": table.crowd.tolist(),
+        "ignore": table.ignore.tolist(),
+        "severity": [name or None for name in severity(truth).tolist()],
+        "size": size_bin(truth, sizes).tolist(),
+        "area": table.area.tolist(),
+        "annotation_id": table.id.tolist(),
+        "source_id": [str(own) for own in table.source_id],
+    } | {field: values(table.attribute[name]) for name, field in columns.items()}
+    misses = {name: whether.tolist() for name, whether in missed.items()}
+    fates = [_fates(told) for told in runs]
+
+    def make(row: int) -> Document:
+        document = empty | {"_id": ObjectId(defect_id(truth, row)), "label": names[row]} | shape(row)
+        document |= {name: column[row] for name, column in whole.items() if column[row] is not None}
+        if counts[row]:
+            by = [name for name, whether in misses.items() if whether[row]]
+            document["tags"] = [f"{'missed' if name in by else 'found'} by {name}" for name in misses]
+            document |= {"missed_by": by, "missed_by_count": len(by)}
+            document["fate"] = NONE if not by else ALL if len(by) == len(misses) else SOME
+        else:
+            document |= {"tags": [], "fate": UNCOUNTED}
         for fate in fates:
-            fields.update(fate(row))
-        return fiftyone.Detection(
-            id=defect_id(truth, row),
-            label=category.name,
-            tags=[] if misses is None else [f"{'missed' if d in misses else 'found'} by {d}" for d in missed],
-            **_shape(
-                truth,
-                int(table.image[row]),
-                table.box[row].tolist(),
-                None if table.region is None else table.region[row],
-            ),
-            iscrowd=bool(table.crowd[row]),
-            ignore=bool(table.ignore[row]),
-            severity=severities[row] or None,
-            size=bins[row],
-            area=float(table.area[row]),
-            annotation_id=int(table.id[row]),
-            source_id=str(table.source_id[row]),
-            missed_by=misses,
-            missed_by_count=None if misses is None else len(misses),
-            fate=_over_all(misses, len(missed)),
-            **fields,
-        )
+            document |= fate(row)
+        return document
 
     return make
 
 
 def predictions(fiftyone: ModuleType, told: Told) -> MakeObject:
     """Makes the detection of a prediction row of one run."""
+    from bson import ObjectId
+
     judged, truth, key = told.judged, told.judged.evaluation.truth, told.key.key
     table, matching = judged.evaluation.predictions, judged.evaluation.matching
+    empty, shape = blank(fiftyone), _shapes(truth, table)
+    names, label, score = [category.name for category in truth.categories], table.label.tolist(), table.score.tolist()
+    outcomes, defect_of, iou = judged.outcome.tolist(), matching.defect_of.tolist(), matching.iou.tolist()
 
-    def make(row: int) -> Any:
-        outcome = str(judged.outcome[row])
-        hit = outcome == HIT
-        defect = int(matching.defect_of[row]) if hit else -1
-        fields: dict[str, Any] = {"outcome": outcome}
-        if hit:
-            fields["hit_of"] = int(truth.defects.id[defect])
-        if outcome not in (BELOW, ABSORBED):
-            fields[key] = "tp" if hit else "fp"
-        if outcome != BELOW:
+    def make(row: int) -> Document:
+        outcome = outcomes[row]
+        document = empty | {
+            "_id": ObjectId(prediction_id(told.number, row)),
+            "label": names[label[row]],
+            "confidence": score[row],
+            "tags": [_SPOKEN.get(outcome, "false alarm")],
+            "outcome": outcome,
+        }
+        document |= shape(row)
+        if outcome == HIT:
+            defect = defect_of[row]
+            document |= {key: "tp", f"{key}_id": defect_id(truth, defect), f"{key}_iou": iou[defect]}
+            document["hit_of"] = int(truth.defects.id[defect])
+        elif outcome != BELOW:
             # FiftyOne reads an empty id as 'no partner'.
-            fields[f"{key}_id"] = defect_id(truth, defect) if hit else ""
-            fields[f"{key}_iou"] = float(matching.iou[defect]) if hit else None
-        return fiftyone.Detection(
-            id=prediction_id(told.number, row),
-            label=truth.categories[table.label[row]].name,
-            confidence=float(table.score[row]),
-            tags=[_SPOKEN.get(outcome, "false alarm")],
-            **_shape(
-                truth,
-                int(table.image[row]),
-                table.box[row].tolist(),
-                None if table.region is None else table.region[row],
-            ),
-            **fields,
-        )
+            document[f"{key}_id"] = ""
+            if outcome != ABSORBED:
+                document[key] = "fp"
+        return document
 
     return make
 
 
-def place(fiftyone: ModuleType, where: Place, width: int, height: int) -> Any:
+def place(fiftyone: ModuleType, where: Place, width: int, height: int) -> Document:
     """The detection of a place in a picture of `width` x `height` px."""
-    return fiftyone.Detection(label=where.category, bounding_box=_relative(where.box, width, height))
+    from bson import ObjectId
+
+    box = np.array([where.box]) / [[width, height, width, height]]
+    relative = np.concatenate([box[:, :2], box[:, 2:] - box[:, :2]], axis=1)[0].tolist()
+    return blank(fiftyone) | {"_id": ObjectId(), "label": where.category, "bounding_box": relative}
 
 
 _SPOKEN = {HIT: "hit", ABSORBED: "not counted", BELOW: "below threshold"}
 
 
-def _fates(told: Told) -> Callable[[int], dict[str, Any]]:
+def _fates(told: Told) -> Callable[[int], Document]:
     judged, truth, key = told.judged, told.judged.evaluation.truth, told.key.key
-    counts, matching, score = truth.defects.counts, judged.evaluation.matching, judged.evaluation.predictions.score
+    matching = judged.evaluation.matching
+    counts, found, candidate = truth.defects.counts.tolist(), judged.found.tolist(), judged.candidate.tolist()
+    at, iou, by = matching.found_at.tolist(), matching.iou.tolist(), matching.prediction_of.tolist()
+    reason, near, score = judged.reason.tolist(), told.candidate_iou.tolist(), judged.evaluation.predictions.score
+    ever = np.isfinite(matching.found_at).tolist()
 
-    def fate(row: int) -> dict[str, Any]:
+    def fate(row: int) -> Document:
         if not counts[row]:
             return {f"{key}_id": ""}
-        found, candidate, found_at = bool(judged.found[row]), int(judged.candidate[row]), float(matching.found_at[row])
-        fields: dict[str, Any] = {
-            key: "tp" if found else "fn",
-            f"{key}_id": prediction_id(told.number, int(matching.prediction_of[row])) if found else "",
-            f"{key}_iou": float(matching.iou[row]) if found else None,
-            f"{key}_found_at": found_at if math.isfinite(found_at) else None,
-        }
-        if not found:
-            fields[f"{key}_reason"] = str(judged.reason[row])
-            if candidate >= 0:
-                fields[f"{key}_candidate_id"] = prediction_id(told.number, candidate)
-                fields[f"{key}_candidate_score"] = float(score[candidate])
-                fields[f"{key}_candidate_iou"] = float(told.candidate_iou[row])
+        fields: Document = {f"{key}_found_at": at[row]} if ever[row] else {}
+        if found[row]:
+            fields |= {key: "tp", f"{key}_id": prediction_id(told.number, by[row]), f"{key}_iou": iou[row]}
+            return fields
+        fields |= {key: "fn", f"{key}_id": "", f"{key}_reason": reason[row]}
+        if candidate[row] >= 0:
+            fields[f"{key}_candidate_id"] = prediction_id(told.number, candidate[row])
+            fields[f"{key}_candidate_score"] = float(score[candidate[row]])
+            fields[f"{key}_candidate_iou"] = near[row]
         return fields
 
     return fate
 
 
-def _over_all(misses: list[str] | None, detectors: int) -> str:
-    if misses is None:
-        return UNCOUNTED
-    return NONE if not misses else ALL if len(misses) == detectors else SOME
+class _Table(Protocol):
+    """What defects and predictions have in common."""
+
+    @property
+    def image(self) -> Ints: ...
+    @property
+    def box(self) -> Floats: ...
+    @property
+    def region(self) -> tuple[Region, ...] | None: ...
 
 
-def _shape(truth: Dataset, image: int, box: list[float], region: Region | None) -> dict[str, Any]:
-    width, height = truth.images.size[image].tolist()
-    shape: dict[str, Any] = {"bounding_box": _relative(box, width, height)}
-    if region is not None:
-        # FiftyOne stretches a mask over its box, so it is cut along whole pixels.
-        x0, y0 = min(round(box[0]), width - 1), min(round(box[1]), height - 1)
-        x1, y1 = max(round(box[2]), x0 + 1), max(round(box[3]), y0 + 1)
-        shape["mask"] = np.ascontiguousarray(to_mask(region, width, height)[y0:y1, x0:x1])
+def _shapes(truth: Dataset, table: _Table) -> MakeObject:
+    """Makes the box, as shares of the picture, and the mask of a row."""
+    size, region = truth.images.size[table.image].astype(np.float64), table.region
+    scaled = np.concatenate([table.box[:, :2] / size, (table.box[:, 2:] - table.box[:, :2]) / size], axis=1).tolist()
+
+    def shape(row: int) -> Document:
+        if region is None:
+            return {"bounding_box": scaled[row]}
+        width, height = (int(side) for side in size[row])
+        return {"bounding_box": scaled[row], "mask": _mask(region[row], table.box[row].tolist(), width, height)}
+
     return shape
 
 
-def _relative(box: Sequence[float], width: int, height: int) -> list[float]:
-    x0, y0, x1, y1 = box
-    return [x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height]
+def _mask(region: Region, box: Sequence[float], width: int, height: int) -> bytes:
+    """FiftyOne stretches a mask over its box, so it is cut along whole pixels."""
+    from fiftyone.core.utils import serialize_numpy_array
+
+    x0, y0 = min(round(box[0]), width - 1), min(round(box[1]), height - 1)
+    x1, y1 = max(round(box[2]), x0 + 1), max(round(box[3]), y0 + 1)
+    packed: bytes = serialize_numpy_array(np.ascontiguousarray(to_mask(region, width, height)[y0:y1, x0:x1]))
+    return packed

@@ -95,6 +95,11 @@ def prediction_id(number: int, row: int) -> str:
     return f"{number:08x}{row:016x}"
 
 
+def sample_id(mark: str, row: int) -> str:
+    """24 hex digits, from 8 of the dataset's own and the picture's row."""
+    return f"{mark[:8]}{row + 1:016x}"
+
+
 def by_image(image: Ints, images: int) -> list[list[int]]:
     """For each picture the rows that lie in it, in their own order."""
     order = np.argsort(image, kind="stable")

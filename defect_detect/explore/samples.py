@@ -1,24 +1,27 @@
-"""A split and what all runs said about it, as FiftyOne samples that already carry their results.
+"""A split and what all runs said about it, as the documents of FiftyOne samples that already carry their results.
 
-Adding samples that are complete is several times faster than adding bare ones and setting values later.
+FiftyOne's own objects check every value many times over and are made anew once they are stored, which takes twenty
+times as long as the documents behind them. So the documents are made at once, each beginning as a copy of one that
+FiftyOne itself makes; `tests/test_explore_documents.py` holds them equal to what FiftyOne would store.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 from defect_detect.evaluation.comparison import Place
 from defect_detect.explore import objects
 from defect_detect.explore.names import ALARMED, TRUTH
-from defect_detect.explore.rows import ABSORBED, HIT, Told, by_image, values
-from defect_detect.tables import Bools, Dataset, Ints
+from defect_detect.explore.objects import Document
+from defect_detect.explore.rows import ABSORBED, BELOW, HIT, Told, by_image, sample_id, values
+from defect_detect.tables import Bools, Dataset
 
 
-def samples(
+def documents(
     fiftyone: ModuleType,
     truth: Dataset,
     runs: Sequence[Told],
@@ -28,41 +31,62 @@ def samples(
     image_columns: Mapping[str, str],
     defect_columns: Mapping[str, str],
     sizes: Sequence[float] = (),
-) -> Iterator[Any]:
-    """One sample for each picture, in the order of the table; one at a time, so that memory stays bounded.
+    mark: str,
+    first: int = 0,
+) -> Iterator[Document]:
+    """One document for each picture from row `first` on, in the order of the table; one at a time.
 
-    `missed` is `rows.missed_by`; `alarmed` the places where all detectors raise a false alarm; `image_columns`
-    and `defect_columns` map the user's own columns to field names; `sizes` are the edges of the size bins.
+    `missed` is `rows.missed_by`; `alarmed` the places where all detectors raise a false alarm; `image_columns` and
+    `defect_columns` map the user's own columns to field names; `sizes` are the edges of the size bins; `mark` tells
+    the samples of this dataset from those of others (`rows.sample_id`).
     """
-    images = truth.images
+    from bson import ObjectId
+
+    images, empty, random = truth.images, _blank(fiftyone), np.random.default_rng(0)
     defect = objects.defects(fiftyone, truth, runs, missed, defect_columns, sizes=sizes)
     defects_of = by_image(truth.defects.image, len(images))
     tellers = [_Teller(fiftyone, told) for told in runs]
     places = _by_file(alarmed)
     extra = {field: values(images.attribute[name]) for name, field in image_columns.items()}
-    root, free, counts = truth.root.resolve(), truth.defect_free, truth.defects.counts
-    for row, file in enumerate(images.file):
-        width, height = images.size[row].tolist()
-        rows = defects_of[row]
-        found = [objects.place(fiftyone, where, width, height) for where in places.get(file, ())]
-        fields: dict[str, Any] = {
-            TRUTH: fiftyone.Detections(detections=[defect(g) for g in rows]),
-            ALARMED: fiftyone.Detections(detections=found),
+    root, free, counts = truth.root.resolve(), truth.defect_free.tolist(), truth.defects.counts.tolist()
+    for row in range(first, len(images)):
+        file, (width, height), rows = images.file[row], images.size[row].tolist(), defects_of[row]
+        now = dt.datetime.now(dt.UTC)
+        document = empty | {
+            "_id": ObjectId(sample_id(mark, row)),
+            "_rand": _LEAST_RANDOM + (1 - _LEAST_RANDOM) * random.random(),
+            "created_at": now,
+            "last_modified_at": now,
+            "filepath": str(root / file),
+            "tags": [truth.split],
+            "metadata": {"_cls": "ImageMetadata", "width": width, "height": height},
+            TRUTH: _labels([defect(g) for g in rows]),
+            ALARMED: _labels([objects.place(fiftyone, where, width, height) for where in places.get(file, ())]),
             "group": str(images.group[row]),
             "image_id": int(images.id[row]),
             "source_id": str(images.source_id[row]),
-            "defect_free": bool(free[row]),
-            "defects": int(counts[rows].sum()),
+            "defect_free": free[row],
+            "defects": sum(counts[g] for g in rows),
         }
         for teller in tellers:
-            fields.update(teller.fields(row, rows))
-        fields.update({field: column[row] for field, column in extra.items()})
-        yield fiftyone.Sample(
-            filepath=str(root / file),
-            tags=[truth.split],
-            metadata=fiftyone.ImageMetadata(width=width, height=height),
-            **fields,
-        )
+            document |= teller.fields(row, rows)
+        document |= {field: column[row] for field, column in extra.items() if column[row] is not None}
+        yield document
+
+
+_LEAST_RANDOM = 0.999
+"""FiftyOne draws the number by which it shuffles samples from here to 1."""
+
+
+def _blank(fiftyone: ModuleType) -> Document:
+    """What FiftyOne stores of a sample that says nothing."""
+    # It tells pictures by their ending; what was normalized is a picture, whatever it is called.
+    stored: Document = fiftyone.Sample(filepath="picture.png").to_mongo_dict()
+    return {name: value for name, value in stored.items() if name != "_id" and value is not None}
+
+
+def _labels(detections: list[Document]) -> Document:
+    return {"_cls": "Detections", "detections": detections}
 
 
 class _Teller:
@@ -70,30 +94,34 @@ class _Teller:
 
     def __init__(self, fiftyone: ModuleType, told: Told) -> None:
         judged = told.judged
-        self._fiftyone = fiftyone
-        self._told = told
+        self._key = told.key
         self._make = objects.predictions(fiftyone, told)
-        self._of = by_image(judged.evaluation.predictions.image, len(judged.evaluation.truth.images))
-        self._lost = judged.evaluation.truth.defects.counts & ~judged.found
+        self._of = _by_score(told)
+        self._above, self._stored = told.above.tolist(), told.stored.tolist()
+        self._outcome = judged.outcome.tolist()
+        self._lost = (judged.evaluation.truth.defects.counts & ~judged.found).tolist()
 
-    def fields(self, image: int, defects: list[int]) -> dict[str, Any]:
-        told, key = self._told, self._told.key
-        rows = np.array(self._of[image], np.int64)
-        rows = rows[np.argsort(-told.judged.evaluation.predictions.score[rows], kind="stable")]
-        above, stored = told.above[rows], told.stored[rows]
-        outcome = told.judged.outcome[rows[above]]
-        hits, alarms = int((outcome == HIT).sum()), int((outcome != ABSORBED).sum())
+    def fields(self, image: int, defects: list[int]) -> Document:
+        key, rows = self._key, self._of[image]
+        outcome = [self._outcome[row] for row in rows]
+        hits = outcome.count(HIT)
+        alarms = len(rows) - outcome.count(ABSORBED) - outcome.count(BELOW)
         return {
-            key.key: self._detections(rows[above]),
-            key.below: self._detections(rows[stored & ~above]),
+            key.key: _labels([self._make(row) for row in rows if self._above[row]]),
+            key.below: _labels([self._make(row) for row in rows if self._stored[row] and not self._above[row]]),
             f"{key.key}_tp": hits,
             f"{key.key}_fp": alarms - hits,
-            f"{key.key}_fn": int(self._lost[defects].sum()),
+            f"{key.key}_fn": sum(self._lost[row] for row in defects),
             f"{key.key}_alarmed": alarms > 0,
         }
 
-    def _detections(self, rows: Ints) -> Any:
-        return self._fiftyone.Detections(detections=[self._make(row) for row in rows.tolist()])
+
+def _by_score(told: Told) -> list[list[int]]:
+    """For each picture the rows of its predictions, by descending score."""
+    predictions, truth = told.judged.evaluation.predictions, told.judged.evaluation.truth
+    order = np.argsort(-predictions.score, kind="stable")
+    ranked = by_image(predictions.image[order], len(truth.images))
+    return [order[rows].tolist() for rows in ranked]
 
 
 def _by_file(alarmed: Sequence[Place]) -> Mapping[str, list[Place]]:

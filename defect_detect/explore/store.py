@@ -1,7 +1,8 @@
 """A comparison as a persistent FiftyOne dataset.
 
-It is written under another name, not persistent, and renamed when it is complete: one that looks whole
-is whole. A dataset that is someone else's is never touched, whatever it is called.
+It is written under another name and renamed as the last step: one that looks whole is whole. What was interrupted, or
+killed, is gone on with when the same comparison is stored again. A dataset that is someone else's is never touched,
+whatever it is called.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,8 +21,10 @@ from defect_detect.evaluation.comparison import Comparison
 from defect_detect.evaluation.judged import Judged
 from defect_detect.explore import datasets, evaluations, names, schema, service, views
 from defect_detect.explore.names import NAMESPACE
+from defect_detect.explore.plugin import workspace
 from defect_detect.explore.rows import BELOW_PER_IMAGE, FLOOR, Told, missed_by, tell
-from defect_detect.explore.samples import samples
+from defect_detect.explore.samples import documents
+from defect_detect.explore.writing import write
 from defect_detect.tables import Dataset
 
 SCHEMA = 2
@@ -43,7 +46,8 @@ def store(
     """Write the comparison in `folder` as a persistent dataset and return the dataset's name.
 
     `name` is what people call the comparison. A dataset of this folder with the same content is left as
-    it is, with all that people marked in it; one with other content is replaced.
+    it is, with all that people marked in it; one with other content is replaced. On resuming, `progress` begins where
+    it stood.
 
     Raises:
         FrameworkMissing: FiftyOne or its database can't be had.
@@ -57,23 +61,26 @@ def store(
         info = _info(name, folder, comparison, judged, truth)
         if old is not None and datasets.complete(old) and old.info[NAMESPACE]["content"] == info["content"]:
             return whole
-        datasets.sweep(fiftyone, folder)
-        dataset = fiftyone.Dataset(f"{whole}{datasets.PARTIAL}{os.urandom(4).hex()}")
+        keys = names.keys([(run.name, run.seed) for run in judged])
+        told = [tell(key, number, run) for number, (key, run) in enumerate(zip(keys, judged, strict=True), 1)]
+        dataset = datasets.unfinished(fiftyone, folder, info["content"])
+        datasets.sweep(fiftyone, folder, but=dataset)
         try:
+            if dataset is None:
+                dataset = fiftyone.Dataset(f"{whole}{datasets.PARTIAL}{os.urandom(4).hex()}", persistent=True)
             dataset.info = {NAMESPACE: info}
-            keys = names.keys([(run.name, run.seed) for run in judged])
-            told = [tell(key, number, run) for number, (key, run) in enumerate(zip(keys, judged, strict=True), 1)]
+            dataset.save()
             _write(fiftyone, dataset, comparison, told, progress)
             evaluations.register(dataset, comparison, told, folder)
-            if old is not None:
-                old.delete()
-            dataset.name = whole
-            dataset.persistent = True
             dataset.info = {NAMESPACE: info | {"complete": True, "runs": [_run_info(run) for run in told]}}
             dataset.save()
-        except BaseException as error:
-            with contextlib.suppress(Exception):  # the first error is the one to hear of
-                dataset.delete()
+            if old is not None:
+                old.delete()
+            dataset.name = whole  # the last step: what bears this name is whole
+        except Exception as error:
+            if dataset is not None:
+                with contextlib.suppress(Exception):  # the first error is the one to hear of
+                    dataset.delete()
             if isinstance(error, _database_errors()):
                 raise RunFailed(f"FiftyOne's database failed: {type(error).__name__}: {error}") from error
             raise
@@ -98,7 +105,7 @@ def _write(
         {field: image[name] for name, field in image_columns.items()},
         {field: defect[name] for name, field in defect_columns.items()},
     )
-    rows = samples(
+    rows = documents(
         fiftyone,
         truth,
         told,
@@ -107,18 +114,13 @@ def _write(
         image_columns=image_columns,
         defect_columns=defect_columns,
         sizes=comparison.protocol.sizes,
+        mark=dataset.info[NAMESPACE]["content"],
+        first=(done := len(dataset)),
     )
-    total = len(truth.images)
-    dataset.add_samples(_counted(rows, total, progress), expand_schema=False, validate=False, progress=False)
+    write(fiftyone, dataset, rows, lambda more: progress and progress(done + more, len(truth.images)))
     dataset.app_config = schema.appearance(fiftyone, runs, list(image_columns.values()))
     views.save(fiftyone, dataset, runs)
-
-
-def _counted(rows: Iterator[Any], total: int, progress: Progress | None) -> Iterator[Any]:
-    for done, row in enumerate(rows, 1):
-        yield row
-        if progress is not None:
-            progress(done, total)
+    workspace.save(fiftyone, dataset)
 
 
 def _info(name: str, folder: Path, comparison: Comparison, judged: Sequence[Judged], truth: Dataset) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def save(fiftyone: ModuleType, dataset: Any, runs: Sequence[Key]) -> None:
             number += 1
             name = f"{question.name} ({number})"
         taken.add(to_slug(name))
-        dataset.save_view(name, question.view, description=question.shows, color=question.colour)
+        dataset.save_view(name, question.view, description=question.shows, color=question.colour, overwrite=True)
 
 
 def questions(fiftyone: ModuleType, dataset: Any, runs: Sequence[Key]) -> Iterator[Question]:
