@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import hashlib
 import io
 import random
 import shutil
@@ -19,7 +20,7 @@ from PIL import Image
 
 from defect_detect import job, resuming
 from defect_detect.backends import load
-from defect_detect.errors import RunFailed
+from defect_detect.errors import ConfigError, RunFailed
 from defect_detect.geometry import from_mask
 from defect_detect.tables import Category, Dataset, Defects, Images
 from defect_detect.watching import Watching
@@ -605,3 +606,32 @@ def test_reports_say_that_a_training_was_resumed_or_halved():
     point = SimpleNamespace(status="ok", censored=False)
     flags = wording.flags(SimpleNamespace(under_trained=False, measured=told, operating_point=point))
     assert flags == ["training resumed after a kill", "fewer images at once: memory ran out"]
+
+
+class Code:
+    """Runs when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("kind", ["ssdlite", "yolo11"])
+def test_weights_with_code_are_refused_with_the_reason_unless_trusted_by_their_hash(kind, data, tmp_path, request):
+    import torch
+
+    if kind == "yolo11":
+        request.getfixturevalue("ultralytics")
+    path, mark = tmp_path / "weights.pt", tmp_path / "ran"
+    torch.save({"model": Code(mark)}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    for number, trust in enumerate(("", "0" * 64)):
+        wanted = asked(kind, weights=str(path), trust_checkpoint=trust)
+        with pytest.raises(ConfigError, match=rf"run any code.*pathlib\.Path.*trust_checkpoint={digest}"):
+            train(wanted, data, tmp_path / f"run{number}")
+    assert not mark.exists()
+    with pytest.raises(ConfigError):  # it is loaded, and holds no weights
+        train(asked(kind, weights=str(path), trust_checkpoint=digest), data, tmp_path / "trusted")
+    assert mark.exists()

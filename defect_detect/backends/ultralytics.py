@@ -112,7 +112,9 @@ def _trainer(
     trainer.model = network.build(job.model, task, names)
     if content is None:
         suffix = "-seg" if task == "segment" else ""
-        now.initial = weights.initialize(trainer.model, job.settings.weights, job.model + suffix)
+        now.initial = weights.initialize(
+            trainer.model, job.settings.weights, job.model + suffix, job.settings.trust_checkpoint
+        )
     else:
         network.widen_head(trainer.model, content["network"])
     return trainer

@@ -15,6 +15,7 @@ from torchvision.models.detection import (
     SSDLite320_MobileNet_V3_Large_Weights,
 )
 
+from defect_detect.backends._trust import unsafe
 from defect_detect.data.files import sha256_file
 from defect_detect.errors import ConfigError, Fault, FrameworkMissing, RunFailed
 from defect_detect.job import TrainJob
@@ -51,7 +52,7 @@ def initialize(network: Any, job: TrainJob) -> str:
         state = {k: v for k, v in _tensors(path).items() if not k.startswith(_FOREIGN_CLASSES)}
     else:
         path = Path(job.settings.weights)
-        source, state = str(path), _tensors(path)
+        source, state = str(path), _tensors(path, job.settings.trust_checkpoint)
     filled = _transfer(network, state)
     backbone = [name for name in network.state_dict() if name.startswith("backbone.")]
     fitting = sum(name in filled for name in backbone)
@@ -102,18 +103,14 @@ def _load(path: Path) -> Any:
         raise RunFailed(f"{path} can't be read as a checkpoint ({reason}); train the detector again") from error
 
 
-def _tensors(path: Path) -> dict[str, Any]:
+def _tensors(path: Path, trust: str = "") -> dict[str, Any]:
     """Named tensors of a checkpoint of ours, or of a plain state dict such as torchvision's files."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(
-            Fault(
-                where="weights", expected="pretrained | none | path of a checkpoint", found=f"{path}: {reason}",
-                fix="Check the path, or train from scratch with --set weights=none",
-            )
-        ) from error  # fmt: skip
+        content = unsafe(path, trust, str(error).partition("\n")[0])
+    if isinstance(content, torch.nn.Module):  # a whole network, pickled
+        content = content.state_dict()
     state = content.get("state", content) if isinstance(content, dict) else {}
     return {name: tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
 

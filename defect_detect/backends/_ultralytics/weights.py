@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from defect_detect.backends._trust import unsafe
 from defect_detect.backends._ultralytics import network as networks
 from defect_detect.data.files import sha256_file
 from defect_detect.errors import ConfigError, Fault, FrameworkMissing, RunFailed
@@ -19,15 +20,15 @@ _PATIENCE = 20.0
 """Seconds without an answer after which the download is given up."""
 
 
-def initialize(network: Any, weights: str, name: str) -> str:
+def initialize(network: Any, weights: str, name: str, trust: str = "") -> str:
     """Load `weights` (`pretrained`, `none`, a path) into `network`; what they are, for the record.
 
     `name` is ultralytics' name of the model, `yolo11n-seg`. Layers whose shapes differ (the classes)
-    stay untrained. A file is loaded without running code from it.
+    stay untrained. A file is loaded without running code from it, but for the one whose SHA-256 is `trust`.
 
     Raises:
         FrameworkMissing: pretrained weights that are neither at hand nor to be downloaded.
-        ConfigError: the path holds no weights that fit.
+        ConfigError: the path holds no weights that fit, or code.
     """
     if weights == "none":
         return "none"
@@ -35,7 +36,7 @@ def initialize(network: Any, weights: str, name: str) -> str:
     if not path.is_file():
         fault = Fault(where="weights", expected="pretrained | none | the path of a checkpoint", found=str(weights))
         raise ConfigError(fault)
-    donor = _donor(path)
+    donor = _donor(path, trust)
     network.load(donor, verbose=False)
     offered, taken = donor.state_dict(), network.state_dict()
     fit = sum(name in offered and offered[name].shape == value.shape for name, value in taken.items())
@@ -45,7 +46,7 @@ def initialize(network: Any, weights: str, name: str) -> str:
     return f"{path.name} sha256:{sha256_file(path)}"
 
 
-def _donor(path: Path) -> Any:
+def _donor(path: Path, trust: str) -> Any:
     from ultralytics.nn.tasks import torch_safe_load
 
     try:
@@ -54,9 +55,8 @@ def _donor(path: Path) -> Any:
         pass  # not ours: ultralytics' own
     try:
         content, _ = torch_safe_load(str(path), safe_only=True)
-    except Exception as error:
-        fault = Fault(where="weights", expected="a checkpoint of this backend or of ultralytics", found=f"{path}")
-        raise ConfigError(fault) from error
+    except Exception as error:  # noqa: BLE001  whatever a file of any kind makes of its loader
+        content = unsafe(path, trust, str(error).partition("\n")[0])
     model = content.get("ema") or content.get("model") if isinstance(content, dict) else None
     if model is None or not hasattr(model, "state_dict"):
         raise ConfigError(Fault(where="weights", expected="a checkpoint with a model", found=str(path)))

@@ -1,0 +1,58 @@
+"""Files of weights that somebody else wrote: loaded without running code, or refused, or trusted by their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+from defect_detect.errors import ConfigError, Fault
+
+_UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError, AttributeError, TypeError)
+_NAMED = 5
+
+
+def unsafe(path: Path, trust: str, reason: str) -> Any:
+    """What the file at `path` holds, which loading without running code refused for `reason`.
+
+    `trust`: the SHA-256 of the file that the user trusts. The bytes that are hashed are those that are loaded.
+
+    Raises:
+        ConfigError: the file is not that one, or can't be read at all.
+    """
+    import torch
+
+    try:
+        content = path.read_bytes()
+        wanted = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
+    except _UNREADABLE as error:
+        raise ConfigError(_unreadable(path, reason)) from error
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != trust:
+        if not wanted:
+            raise ConfigError(_unreadable(path, reason))
+        more = f" and {len(wanted) - _NAMED} more" if len(wanted) > _NAMED else ""
+        raise ConfigError(
+            Fault(
+                where="weights", expected="a file of tensors",
+                found=f"{path}, a pickle that can run any code as it is loaded: it asks for"
+                f" {', '.join(wanted[:_NAMED])}{more}",
+                fix="Have its weights saved as a plain state dict. Only if you know who wrote it:"
+                f" --set trust_checkpoint={digest}",
+            )
+        )  # fmt: skip
+    print(f"{path} is loaded with whatever code it carries: its SHA-256 {digest} is trusted")  # noqa: T201  the log
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(_unreadable(path, reason.partition("\n")[0])) from error
+
+
+def _unreadable(path: Path, reason: str) -> Fault:
+    return Fault(
+        where="weights", expected="pretrained | none | path of a checkpoint", found=f"{path}: {reason}",
+        fix="Check the path, or train from scratch with --set weights=none",
+    )  # fmt: skip
