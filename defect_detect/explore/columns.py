@@ -226,7 +226,7 @@ def _read(folder: Path) -> Columns:
     if decided is not None:
         contenders = tuple(reviewed(contenders, decided))
     draws = replace(drawn(contenders, comparison.protocol.seed, comparison.protocol.resamples), validation=None)
-    return _laid_out(folder, comparison, contenders, request.rule, draws)
+    return laid_out(folder, comparison, contenders, request.rule, draws)
 
 
 def _matched(columns: Columns, rule: Rule) -> Columns:
@@ -240,12 +240,13 @@ def _matched(columns: Columns, rule: Rule) -> Columns:
         ))
         for one in columns.contenders
     )  # fmt: skip
-    return _laid_out(columns.folder, columns.comparison, contenders, rule, columns.draws)
+    return laid_out(columns.folder, columns.comparison, contenders, rule, columns.draws)
 
 
-def _laid_out(
+def laid_out(
     folder: Path, comparison: Comparison, contenders: tuple[Contender, ...], rule: Rule, draws: Draws
 ) -> Columns:
+    """Contenders that `rule` matched, ready to be counted."""
     return Columns(
         folder=folder,
         comparison=comparison,
