@@ -1,0 +1,91 @@
+"""Kills comparisons until enough blows fell, and counts what broke.
+
+    python -m tests.faults.kill --kills 1000 --seed 0 --report kills.json
+
+`--detectors` and `--arguments` choose another comparison than the fast baseline's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from defect_detect.data import demo
+from tests.faults import cycles
+
+CLASSICAL = ["configs/baseline/classical.yaml"]
+QUICK = ["--set", "epochs=2", "image_size=64", "--resamples", "20"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--blows", type=int, default=5, help="kills of one comparison before it may end")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--images", type=int, default=14)
+    parser.add_argument("--detectors", nargs="+", default=CLASSICAL)
+    parser.add_argument("--arguments", nargs="+", default=QUICK, metavar="WORD")
+    parser.add_argument("--fiftyone", action="store_true")
+    parser.add_argument("--minutes", type=float, default=600)
+    parser.add_argument("--report", type=Path)
+    parser.add_argument("--place", type=Path)
+    asked, more = parser.parse_known_args()
+    cycles.adopt_orphans()
+    place = asked.place or Path(tempfile.mkdtemp(prefix="kills-"))
+    place.mkdir(parents=True, exist_ok=True)
+    os.environ["DEFECT_DETECT_CACHE"] = str(place / "cache")
+    source = demo.generate(place / "export", images=asked.images, size=64, seed=3)
+    store = [] if asked.fiftyone else ["--no-fiftyone"]
+    words = ["--detectors", *asked.detectors, *asked.arguments, *more, *store]
+    cycles.prepare_forks()
+    # Normalization is a third of the steps and most of the time: it is struck in every third comparison.
+    raw = cycles.Command(tool="compare", arguments=[str(source), *words])
+    ready = cycles.Command(tool="compare", arguments=[str(place / "of-raw" / "reference" / "dataset"), *words])
+    references = []
+    for command, where in ((raw, "of-raw"), (ready, "of-ready")):
+        (place / where).mkdir(exist_ok=True)
+        references.append(cycles.undisturbed(command, place / where))
+        known = references[-1].command
+        print(f"undisturbed: {known.seconds:.1f} s, steps {known.steps}", flush=True)
+    draw = random.Random(asked.seed)
+    fell: list[str] = []
+    broken: list[str] = []
+    started, comparisons = time.monotonic(), 0
+    while len(fell) < asked.kills and time.monotonic() - started < asked.minutes * 60:
+        comparisons += 1
+        which = int(comparisons % 3 != 0)
+        blows = min(asked.blows, asked.kills - len(fell))
+        try:
+            fell += cycles.cycle(references[which], place / ("of-raw", "of-ready")[which], draw, blows)
+        except cycles.Broken as error:
+            broken.append(str(error))
+            print(f"BROKEN: {error}", flush=True)
+        if comparisons % 10 == 0:
+            print(f"{len(fell)} kills, {len(broken)} broken, {time.monotonic() - started:.0f} s", flush=True)
+        _report(asked.report, comparisons, fell, broken)
+    print(json.dumps(_report(asked.report, comparisons, fell, broken), indent=1))
+    return bool(broken)
+
+
+def _report(path: Path | None, comparisons: int, fell: list[str], broken: list[str]) -> dict[str, object]:
+    rows = [line.split("\t") for line in fell]
+    content = {
+        "kills": len(fell), "comparisons": comparisons, "broken": broken,
+        "by_step": collections.Counter(f"{row[0].rstrip('0123456789')} {row[1]}" for row in rows),
+        "by_signal": collections.Counter(row[4] for row in rows),
+        "by_exit": collections.Counter(row[5] for row in rows),
+    }  # fmt: skip
+    if path is not None:
+        path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    return content
+
+
+if __name__ == "__main__":
+    sys.exit(main())
