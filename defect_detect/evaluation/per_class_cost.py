@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from defect_detect.evaluation import operating
 from defect_detect.evaluation.missed import Scored
 from defect_detect.evaluation.operating import Policy
-from defect_detect.tables import Bools, Column, Floats
+from defect_detect.tables import Bools, Column, Floats, Ints
 
 
 def first_alarms(table: Scored, which: Bools | None = None) -> Floats:
@@ -29,42 +28,48 @@ def alarmed(highest: Floats, threshold: Floats) -> Bools:
     return result
 
 
-def least_cost(policy: Policy, table: Scored, weights: Column, order: Sequence[int]) -> Floats:
-    """(R, K) thresholds for weights (R, U), found class by class.
+def least_cost(policy: Policy, table: Scored, order: Sequence[int]) -> Callable[[Column, Floats], Floats]:
+    """A function of weights (R, U) and one threshold for all (R, K) that gives thresholds (R, K), found class by class.
 
-    Starting with the best single threshold, the classes in turn take the lowest score of least cost, given the others',
-    until none moves. So the cost is never over that of one threshold for all.
+    Starting with that one threshold, the classes in turn take the lowest score of least cost, given the others', until
+    none moves. So the cost is never over that of one threshold for all.
     """
     highest = first_alarms(table)
-    defective, free = weights * table.units.defective, weights * table.units.defect_free
-    escape = policy.prevalence * policy.escape / np.maximum(defective.sum(axis=1), 1)
-    overkill = (1 - policy.prevalence) * policy.overkill / np.maximum(free.sum(axis=1), 1)
-    price = overkill[:, None] * free - escape[:, None] * defective
-    """What it costs in each resample that a unit is alarmed."""
-    one = operating.choose(policy, table, weights)
-    threshold = np.repeat(one[:, None], highest.shape[1], axis=1)
-    moved = True
-    while moved:
-        moved = False
-        for label in order:
-            others = np.delete(threshold, label, axis=1), np.delete(highest, label, axis=1)
-            silent = np.ones(weights.shape, np.bool_)
-            for k in range(others[0].shape[1]):
-                silent &= ~(others[1][:, k] >= others[0][:, k, None])
-            best = _best(highest[:, label], price * silent, threshold[:, label])
-            moved |= bool((best != threshold[:, label]).any())
-            threshold[:, label] = best
-    return threshold
+    ladders = [_ladder(highest[:, label]) for label in range(highest.shape[1])]
+
+    def choice(weights: Column, one: Floats) -> Floats:
+        defective, free = weights * table.units.defective, weights * table.units.defect_free
+        escape = policy.prevalence * policy.escape / np.maximum(defective.sum(axis=1), 1)
+        overkill = (1 - policy.prevalence) * policy.overkill / np.maximum(free.sum(axis=1), 1)
+        price = overkill[:, None] * free - escape[:, None] * defective
+        """What it costs in each resample that a unit is alarmed."""
+        threshold = one.copy()
+        moved = True
+        while moved:
+            moved = False
+            for label in order:
+                others = np.delete(threshold, label, axis=1), np.delete(highest, label, axis=1)
+                best = _best(ladders[label], price * ~alarmed(others[1], others[0]), threshold[:, label])
+                moved |= bool((best != threshold[:, label]).any())
+                threshold[:, label] = best
+        return threshold
+
+    return choice
 
 
-def _best(score: Floats, price: Floats, now: Floats) -> Floats:
-    """(R,) the lowest score of least price when the units of at least that score are alarmed; `now` if none is less."""
+def _ladder(score: Floats) -> tuple[Ints, Ints, Floats]:
+    """The units that alarm, by descending score, where each score ends among them, and the scores, inf first."""
     order = np.argsort(-score, kind="stable")
     order = order[np.isfinite(score[order])]
     ends = np.flatnonzero(np.append(np.diff(score[order]) != 0, len(order) > 0))
+    return order, ends, np.append(np.inf, score[order][ends])
+
+
+def _best(ladder: tuple[Ints, Ints, Floats], price: Floats, now: Floats) -> Floats:
+    """(R,) the lowest score of least price when the units of at least that score are alarmed; `now` if none is less."""
+    order, ends, scores = ladder
     running = np.zeros((len(price), len(ends) + 1))
     running[:, 1:] = np.cumsum(price[:, order], axis=1)[:, ends]
-    scores = np.append(np.inf, score[order][ends])
     best = running.shape[1] - 1 - running[:, ::-1].argmin(axis=1)
     rows = np.arange(len(price))
     held = np.searchsorted(-scores, -now, side="right") - 1

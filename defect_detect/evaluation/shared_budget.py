@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from defect_detect import native
 from defect_detect.tables import Ints
 
 NEVER = np.iinfo(np.int64).min // 4
@@ -67,18 +68,29 @@ def spend(classes: Sequence[Options], limit: int) -> Spent:
     every = np.broadcast_to(np.arange(limit + 1), value.shape)
     shares = [every]
     for more, _ in tables[1:]:
-        best, share = value + more[:, :1], np.zeros(value.shape, np.int64)
-        for cost in range(1, limit + 1):
-            # Who may spend one more and gains nothing by it in any resample needn't try.
-            if (more[:, cost] == more[:, cost - 1]).all():
-                continue
-            tried = value[:, : limit + 1 - cost] + more[:, cost, None]
-            better = tried > best[:, cost:]
-            np.copyto(best[:, cost:], tried, where=better)
-            share[:, cost:][better] = cost
-        value = np.where(best > _HARDLY, best, NEVER)
+        value, share = _joined(value, more)
         shares.append(share)
     return Spent(value=value, option=tuple(option for _, option in tables), share=tuple(shares))
+
+
+def _joined(value: Ints, more: Ints) -> tuple[Ints, Ints]:
+    """(R, M + 1) the best that each sum buys of two tables, and how much of it goes to the second one."""
+    if native.compiled is not None:
+        best, share = np.empty(value.shape, np.int64), np.empty(value.shape, np.int64)
+        native.compiled.shared_budget(
+            *map(np.ascontiguousarray, (value, more)), value.shape[1], _HARDLY, NEVER, best, share
+        )
+        return best, share
+    best, share = value + more[:, :1], np.zeros(value.shape, np.int64)
+    for cost in range(1, value.shape[1]):
+        # Who may spend one more and gains nothing by it in any resample needn't try.
+        if (more[:, cost] == more[:, cost - 1]).all():
+            continue
+        tried = value[:, : value.shape[1] - cost] + more[:, cost, None]
+        better = tried > best[:, cost:]
+        np.copyto(best[:, cost:], tried, where=better)
+        np.copyto(share[:, cost:], cost, where=better)
+    return np.where(best > _HARDLY, best, NEVER), share
 
 
 def _affordable(options: Options, limit: int) -> tuple[Ints, Ints]:

@@ -9,6 +9,7 @@ static PyMethodDef functions[] = {
     ENTRY(near_alike),
     ENTRY(assign),
     ENTRY(same_ids),
+    ENTRY(shared_budget),
     ENTRY(coco_order),
     ENTRY(coco_fates),
     ENTRY(coco_curves),

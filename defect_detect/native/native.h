@@ -59,6 +59,7 @@ PyObject *native_greedy(PyObject *self, PyObject *const *arguments, Py_ssize_t c
 PyObject *native_assign(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_near_alike(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_same_ids(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_shared_budget(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_near(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_coco_order(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_coco_fates(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
