@@ -12,7 +12,7 @@ import argparse
 import tempfile
 import zlib
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +28,15 @@ from defect_detect.evaluation.matching import evaluate
 from defect_detect.evaluation.operating import parse_policy
 from defect_detect.evaluation.resampling import draw
 from defect_detect.evaluation.statistics import sign_flip
+from defect_detect.tables import Column
 
 (WORSE,) = [one for one in gate.parse(["worse than baseline, p < 0.05"]) if isinstance(one, gate.Regression)]
+
+
+@cache
+def _weights(units: int, resamples: int, which: int) -> Column:
+    # As in `compare`: the seed is fixed, so datasets of a size share their resamples.
+    return draw(np.random.default_rng([0, which]), units, resamples)
 
 
 def simulate(scenario: Gate, number: int, resamples: int) -> dict[str, object]:
@@ -40,13 +47,13 @@ def simulate(scenario: Gate, number: int, resamples: int) -> dict[str, object]:
     test, said = tables(of.population, rng, of.test, "test")
     draws = Draws(
         seed=number,
-        test=draw(np.random.default_rng([0, 0]), of.test, resamples),
-        validation=draw(np.random.default_rng([0, 1]), of.validation, resamples),
+        test=_weights(of.test, resamples, 0),
+        validation=_weights(of.validation, resamples, 1),
     )
     splits = [(validation, before[0], draws), (validation, before[1], draws)]
     if scenario.own_validation:
         own, then = tables(of.population, rng, of.validation, "val")
-        weights = draw(np.random.default_rng([0, 2]), of.validation, resamples)
+        weights = _weights(of.validation, resamples, 2)
         splits[1] = (own, then[1], replace(draws, validation=weights))
     now, old = (
         enter(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import zlib
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +27,16 @@ from defect_detect.evaluation.matching import evaluate
 from defect_detect.evaluation.operating import parse_policy
 from defect_detect.evaluation.pairs import difference
 from defect_detect.evaluation.resampling import draw
+from defect_detect.tables import Column
 
 COSTS = {"escape": 10.0, "overkill": 1.0}
 PREVALENCE = 0.05
+
+
+@cache
+def _weights(units: int, resamples: int, which: int) -> Column:
+    # As in `compare`: the seed is fixed, so datasets of a size share their resamples.
+    return draw(np.random.default_rng([0, which]), units, resamples)
 
 
 def simulate(scenario: Chosen, number: int, resamples: int) -> dict[str, object]:
@@ -42,8 +49,8 @@ def simulate(scenario: Chosen, number: int, resamples: int) -> dict[str, object]
     )
     draws = Draws(
         seed=number,
-        test=draw(np.random.default_rng([0, 0]), scenario.test, resamples),
-        validation=draw(np.random.default_rng([0, 1]), scenario.validation, resamples),
+        test=_weights(scenario.test, resamples, 0),
+        validation=_weights(scenario.validation, resamples, 1),
     )
     per_class = scenario.policy.startswith("per class ")
     policy = parse_policy(scenario.policy.removeprefix("per class "), COSTS, PREVALENCE, per_class=per_class)

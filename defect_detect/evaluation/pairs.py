@@ -43,6 +43,8 @@ def _pair(a: Entrant, b: Entrant, draws: Draws, drawn: Mapping[str, DrawnFroc], 
     area = Difference(value=_known(of_a.area - of_b.area), interval=percentile(of_a.areas - of_b.areas, _units(a)))
     common, localization = _localization(a, b, draws)
     spread = spread_of("fn_rate", [(1, a), (-1, b)], policy=True)
+    # Where exact bounds stand in, the spread is too small to tell what would have shown.
+    known = measured and fn_rate.interval is not None and not fn_rate.interval.method.startswith("exact")
     nothing = Difference(value=None, interval=None)
     return Pair(
         a=a.name,
@@ -59,8 +61,8 @@ def _pair(a: Entrant, b: Entrant, draws: Draws, drawn: Mapping[str, DrawnFroc], 
         both_missed=int((missed_a & missed_b).sum()),
         common_hits=common,
         localization=localization,
-        smallest_detectable=smallest_detectable(spread.error, spread.freedom) if measured else None,
-        defects_needed=needed(spread.error, int(a.of[:, 0].sum()), freedom=spread.freedom) if measured else None,
+        smallest_detectable=smallest_detectable(spread.error, spread.freedom) if known else None,
+        defects_needed=needed(spread.error, int(a.of[:, 0].sum()), freedom=spread.freedom) if known else None,
         sentence="",
     )
 

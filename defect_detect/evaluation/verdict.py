@@ -56,9 +56,11 @@ def sentence(pair: Pair, detectors: Mapping[str, Detector], policy: Policy) -> s
 
 
 def _power(pair: Pair, *, recall: bool) -> str:
-    """What would have been seen; nothing where that isn't known."""
-    if recall or pair.smallest_detectable is None or pair.defects_needed is None:
+    """What would have been seen, or that it can't be told; nothing where FN rates aren't what is compared."""
+    if recall:
         return ""
+    if pair.smallest_detectable is None or pair.defects_needed is None:
+        return " Too little varies between them to tell what difference would have shown."
     return (
         f" A difference of {POINT * pair.smallest_detectable:.1f} points would have shown (80 % power); "
         f"to see 5 points takes about {pair.defects_needed:,} defects."
