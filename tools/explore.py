@@ -9,6 +9,7 @@ from pathlib import Path
 from defect_detect import options
 from defect_detect.errors import ConfigError, Fault
 from defect_detect.explore.app import LOCAL, PORT, is_private, open_app
+from defect_detect.explore.plugin import installed
 
 EXAMPLES = """
 examples:
@@ -17,9 +18,11 @@ examples:
                                                          # ssh -N -L 5151:127.0.0.1:5151 THAT_MACHINE
   python tools/explore.py --list
   python tools/explore.py runs/line4 --remove
+  python tools/explore.py --remove-plugin                # the panel leaves FiftyOne's folder of plugins again
 
-In the App, the questions are saved views (the menu above the pictures): missed by all, missed only by ..., found only
-by ..., recoverable by threshold, false alarms of all. The Model Evaluation panel opens with the + beside 'Samples'.
+The App opens on the pictures and, beside them, the Missed defects panel: drag the threshold, click on a number, and the
+defects behind it open as patches. The questions are saved views besides (the menu above the pictures): missed by all,
+missed only by ..., found only by ..., recoverable by threshold, false alarms of all. docs/explore.md says more.
 """
 
 
@@ -38,8 +41,11 @@ def main() -> int:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--list", action="store_true", help="say which comparisons are stored, and end")
     what.add_argument("--remove", action="store_true", help="delete the comparison from FiftyOne; its folder stays")
+    what.add_argument("--remove-plugin", action="store_true", help="take the panel out of FiftyOne, and end")
     arguments = parser.parse_args()
-    return options.ended(lambda: _list() if arguments.list else _explore(arguments))
+    if arguments.list:
+        return options.ended(_list)
+    return options.ended(_remove_plugin if arguments.remove_plugin else lambda: _explore(arguments))
 
 
 def _explore(arguments: argparse.Namespace) -> int:
@@ -58,6 +64,7 @@ def _explore(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     print(f"FiftyOne dataset {name}")
+    installed.install(installed.plugins())
     open_app(
         name,
         address=arguments.address,
@@ -92,6 +99,12 @@ def _remove(folder: Path) -> int:
 
     name = datasets.remove(folder)
     print(f"nothing of {folder} is stored in FiftyOne" if name is None else f"removed the FiftyOne dataset {name}")
+    return 0
+
+
+def _remove_plugin() -> int:
+    place = installed.remove(installed.plugins())
+    print("the panel isn't installed" if place is None else f"removed {place}")
     return 0
 
 
