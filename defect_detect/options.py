@@ -38,6 +38,26 @@ def _seconds(text: str) -> float:
 _seconds.__name__ = "number of 0 or more"
 _positive.__name__ = "whole number above 0"  # argparse names the type in its message
 
+
+def _seed(text: str) -> int:
+    # Frameworks take 32 bits, and --seeds counts up from here.
+    if not 0 <= (value := int(text)) < 1 << 31:
+        raise ValueError
+    return value
+
+
+_seed.__name__ = "whole number from 0 to 2147483647"
+
+
+def _resamples(text: str) -> int:
+    # Each takes a byte for every unit.
+    if not 1 <= (value := int(text)) <= 1_000_000:
+        raise ValueError
+    return value
+
+
+_resamples.__name__ = "whole number from 1 to 1000000"
+
 _TABLE: Mapping[str, Mapping[str, Any]] = {
     "--images": {"type": Path, "metavar": "DIR", "help": "folder of the pictures (default: images/ beside the JSON, or its folder)"},
     "--out": {"type": Path, "metavar": "DIR", "help": "folder to write to"},
@@ -62,13 +82,14 @@ _TABLE: Mapping[str, Mapping[str, Any]] = {
     "--scale": {"metavar": "PX/UNIT", "help": "how many px make one unit, such as 48/mm, so that sizes can be said in it"},
     "--severity": {"nargs": "+", "default": [], "metavar": "CLASS=LEVEL", "help": "critical | major | minor, by class"},
     "--accept-below": {"nargs": "+", "default": [], "metavar": "CLASS=SIZE", "help": "smaller defects of this class are acceptable and don't count (long side, in the unit of --scale, else px)"},
-    "--seed": {"type": int, "default": 0, "metavar": "N", "help": "seed of splitting, training and resampling (default: %(default)s)"},
+    "--seed": {"type": _seed, "default": 0, "metavar": "N", "help": "seed of splitting, training and resampling (default: %(default)s)"},
     "--seeds": {"type": _positive, "default": 1, "metavar": "N", "help": "trainings of each detector, with seeds SEED, SEED+1, ...; a verdict about frameworks needs at least 3 (default: %(default)s)"},
     "--set": {"nargs": "+", "action": "extend", "default": [], "metavar": "KEY=VALUE", "help": "change a setting of every config, e.g. epochs=50 weights=none options.lrf=0.1, or of one: yolo26n.epochs=80"},
     "--device": {"metavar": "DEVICE", "help": "auto | cpu | cuda:0 (short for --set device=...)"},
     "--threads": {"type": _positive, "metavar": "N", "help": "CPU threads of a training (short for --set threads=...)"},
+    "--trust-checkpoint": {"metavar": "SHA256", "help": "load the file of weights that has this SHA-256 although it is a pickle, which can run any code; only if you know who wrote it (short for --set trust_checkpoint=...)"},
     "--jobs": {"type": _positive, "default": 1, "metavar": "N", "help": "trainings that run side by side, each with its share of the CPU threads; for small networks on a CPU (default: %(default)s)"},
-    "--resamples": {"type": _positive, "default": 2000, "metavar": "N", "help": "bootstrap resamples (default: %(default)s)"},
+    "--resamples": {"type": _resamples, "default": 2000, "metavar": "N", "help": "bootstrap resamples (default: %(default)s)"},
     "--strict": {"action": "store_true", "help": "refuse a dataset that would need repairs, and list them all"},
     "--allow": {"action": "store_true", "help": "compare detectors that were not measured alike; the differences are printed with the verdict"},
     "--tile": {"type": _positive, "metavar": "PX", "help": "cut large pictures into tiles of PX x PX px for training and predicting; what is predicted is joined and judged on the whole pictures"},
@@ -115,7 +136,7 @@ def parser(description: str, *options: str, epilog: str = "") -> argparse.Argume
 
 
 def overrides(arguments: argparse.Namespace) -> list[str]:
-    """`--set`, with `--device` and `--threads` as what they are short for.
+    """`--set`, with `--device`, `--threads` and `--trust-checkpoint` as what they are short for.
 
     Trainings side by side get a share of the cores each, unless told otherwise.
     """
@@ -123,6 +144,7 @@ def overrides(arguments: argparse.Namespace) -> list[str]:
     if threads is None and jobs > 1:
         threads = max(1, (os.cpu_count() or 1) // jobs)
     short = {"device": getattr(arguments, "device", None), "threads": threads}
+    short["trust_checkpoint"] = getattr(arguments, "trust_checkpoint", None)
     return [*(f"{name}={value}" for name, value in short.items() if value is not None), *arguments.set]
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import hashlib
 import io
+import os
 import random
 import shutil
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,9 +22,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from defect_detect import job, resuming
+from defect_detect import installed, job, resuming, runner
 from defect_detect.backends import load
-from defect_detect.errors import ConfigError, RunFailed
+from defect_detect.errors import ConfigError, RunFailed, WorkerDied
 from defect_detect.geometry import from_mask
 from defect_detect.tables import Category, Dataset, Defects, Images
 from defect_detect.watching import Watching
@@ -629,9 +633,72 @@ def test_weights_with_code_are_refused_with_the_reason_unless_trusted_by_their_h
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     for number, trust in enumerate(("", "0" * 64)):
         wanted = asked(kind, weights=str(path), trust_checkpoint=trust)
-        with pytest.raises(ConfigError, match=rf"run any code.*pathlib\.Path.*trust_checkpoint={digest}"):
+        with pytest.raises(ConfigError, match=rf"run any code.*pathlib\.Path.*--trust-checkpoint {digest}"):
             train(wanted, data, tmp_path / f"run{number}")
     assert not mark.exists()
     with pytest.raises(ConfigError):  # it is loaded, and holds no weights
         train(asked(kind, weights=str(path), trust_checkpoint=digest), data, tmp_path / "trusted")
     assert mark.exists()
+
+
+def until(condition: Callable[[], bool], seconds: float = 300) -> None:
+    last = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < last
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("kind", "signum"), [("ssdlite", signal.SIGKILL), ("yolo11", signal.SIGTERM)])
+def test_a_real_worker_goes_on_after_a_signal(kind, signum, tiny, tmp_path):
+    """Through the runner, in processes of their own: killed after the first epoch, run again, predicted with."""
+    if installed.missing(TRAININGS[kind][0]):
+        pytest.skip("the framework is not installed")
+    run = tmp_path / "run"
+    wanted = msgspec.structs.replace(asked(kind, epochs=3, batch=8), dataset=os.path.relpath(tiny, run))
+    kept = run / "resume" / "after-1"
+    heard: list[job.Progress] = []
+
+    def hear(line: job.Progress) -> None:
+        heard.append(line)
+        if kept.exists() and line.stage == "train":
+            (worker,) = workers(run)
+            os.kill(worker, signum)
+            until(lambda: not alive(worker))
+
+    with pytest.raises(WorkerDied, match=signal.Signals(signum).name):
+        runner.execute(run, wanted, framework=wanted.framework, report=hear)
+    assert {path.name.partition("-")[0] for path in (run / "resume").iterdir()} >= {"state", "best", "after"}
+    heard.clear()
+    trained = runner.execute(run, wanted, framework=wanted.framework, report=heard.append)
+    assert trained.resumed == [heard[1].epoch]
+    assert heard[1].stage == "resume"
+    assert {line.epoch for line in heard if line.stage == "validate"} == {2, 3} - {*range(trained.resumed[0] + 1)}
+    assert trained.history.epochs == 3
+    left = {path.name for path in run.iterdir()}
+    assert left == {"job.json", "result.json", "log.txt", "metrics.csv", "checkpoint.pt"}
+    assert runner.finished(run, wanted) == trained
+    if kind == "ssdlite":
+        whole = runner.execute(tmp_path / "whole", wanted, framework=wanted.framework)
+        assert equal(run / "checkpoint.pt", tmp_path / "whole" / "checkpoint.pt")
+        said = tmp_path / "said"
+        ask = job.PredictJob(trained=os.path.relpath(run, said), dataset=os.path.relpath(tiny, said), split="val")
+        runner.execute(said, ask, framework=wanted.framework)
+        assert msgspec.json.decode((said / "manifest.json").read_bytes(), type=job.Manifest).resumed == trained.resumed
+        assert whole.resumed == []
+
+
+def workers(run: Path) -> list[int]:
+    """The processes that were started for a run folder."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if str(run).encode() in place.read_bytes().split(b"\0"):
+                found.append(int(place.parent.name))
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -40,7 +40,7 @@ def unsafe(path: Path, trust: str, reason: str) -> Any:
                 found=f"{path}, a pickle that can run any code as it is loaded: it asks for"
                 f" {', '.join(wanted[:_NAMED])}{more}",
                 fix="Have its weights saved as a plain state dict. Only if you know who wrote it:"
-                f" --set trust_checkpoint={digest}",
+                f" --trust-checkpoint {digest}",
             )
         )  # fmt: skip
     print(f"{path} is loaded with whatever code it carries: its SHA-256 {digest} is trusted")  # noqa: T201  the log
