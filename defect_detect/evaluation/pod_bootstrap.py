@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +77,7 @@ def _resampled(link: str, found: Fit, sample: Sample, weights: Column, free: tup
     group, centre = sample.grouped(_GROUPS)
     shape = (len(centre), sample.units)
     # Sums of counts are exact in float32 up to 2**24.
-    kind = np.float32 if sample.trials * len(group) < _MANY else np.float64
+    kind: Any = np.float32 if sample.trials * len(group) < _MANY else np.float64
     hits = sparse.csr_array(sparse.coo_array((sample.hits.astype(kind), (group, sample.unit)), shape=shape))
     of = np.full(len(group), sample.trials, kind)
     whole = sparse.csr_array(sparse.coo_array((of, (group, sample.unit)), shape=shape))
