@@ -4,9 +4,10 @@
 
 Each work runs in a process of its own, in turn, on one thread; CPU seconds (user and system) and peak memory. The
 pictures are hard links to a file of one byte, and what a decoder would say of each (size, hashes) is put into the cache
-beforehand: reading headers is timed apart, on real pictures. "load and judge" goes from the file to sound columns, with
-each picture's facts in hand, as `COCO(file)` never opens one; "complete" is `normalize` with look-up, split, copies and
-files written.
+beforehand: looking at pictures is timed apart, on real ones. "judge" goes from the file to sound columns by every rule,
+with each picture's place and facts in hand, as `COCO(file)` never opens one; "tables" goes on to the three splits in
+memory, pictures looked up below their folder and their facts taken from the cache; "complete" is `normalize`, with
+copies and files written.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ import argparse
 import json
 import math
 import os
+import resource
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,6 +31,9 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
 import numpy as np
+
+from defect_detect.data import asked, assemble, categories, intake, listing, lookup, pictures, remarks, source
+from defect_detect.data.repairs import Log
 
 WIDTH, HEIGHT, CLASSES, DEFECTS = 1024, 768, 6, 4
 _OUTLINE = np.array([(0, 0.5), (0.2, 0.1), (0.5, 0), (0.8, 0.15), (1, 0.5), (0.8, 0.9), (0.5, 1), (0.2, 0.85)])
@@ -74,6 +82,7 @@ def link(folder: Path, images: int) -> None:
 
     there = folder / "images"
     there.mkdir()
+    first = there
     for at in range(images):
         path = there / f"part_{at:06d}.png"
         if at % _MOST_LINKS == 0:
@@ -90,43 +99,56 @@ def link(folder: Path, images: int) -> None:
     )
 
 
+class _Known(lookup.Folder):
+    """A folder that has all pictures."""
+
+    def has_all(self, names: Sequence[str]) -> bool:
+        return len(names) > 0
+
+
 def _judged(kind: str, file: Path) -> float:
     """Read, and judge unless `kind` is `parse`; the time when it began."""
-    import time
-
-    from defect_detect.data import categories, intake, remarks, source
-    from defect_detect.data.listing import Entry, Listing
-    from defect_detect.data.pictures import Picture
-    from defect_detect.data.repairs import Log
-
-    picture = Picture(file="", width=WIDTH, height=HEIGHT, stored=(WIDTH, HEIGHT))
+    picture = pictures.Picture(file="", width=WIDTH, height=HEIGHT, stored=(WIDTH, HEIGHT))
     started = time.process_time()
     log = Log()
     read = source.read("", file, log)
     if read is None:
         raise SystemExit("not read")
     if kind != "parse":
-        entries = [
-            Entry(where="", source=0, split="", id=raw["id"], name=raw["file_name"], missing="",
-                  declared=(raw["width"], raw["height"]), group=None, attributes={}, source_id=raw["id"],
-                  source_split="", source_file=raw["file_name"])
-            for raw in read.data["images"]
-        ]  # fmt: skip
-        listings = [Listing(entries=entries, given=len(entries))]
+        listings = [listing.collect(0, read, _Known(Path()), None, log)]
         classes = categories.collect([read], {}, log)
         remarks.remark(read, log)
-        pictures = dict.fromkeys((entry.name for entry in entries), picture)
-        intake.take([read], listings, pictures, classes, log)
+        facts = dict.fromkeys((entry.name for entry in listings[0].entries), picture)
+        intake.take([read], listings, facts, classes, log)
         if kind == "strict":
             log.check(strict=True)
     return started
 
 
+def _tables(file: Path) -> float:
+    """As `normalize` does it, up to the splits; the time when it began."""
+    started = time.process_time()
+    options = asked.Options(
+        group=None, pattern=None, alike=None, fold=None, scale=None, unit="px", severity={}, accept_below={}, seed=0
+    )
+    log, root = Log(), file.parent / "images"
+    read = source.read("", file, log)
+    if read is None:
+        raise SystemExit("not read")
+    listings = [listing.collect(0, read, lookup.Folder(root), None, log)]
+    listing.refuse_twins(listings, log)
+    classes = categories.collect([read], {}, log)
+    remarks.remark(read, log)
+    names = sorted(entry.name for entry in listings[0].entries)
+    facts = pictures.measured(names, pictures.examine(root, names))
+    taken = intake.take([read], listings, facts, classes, log)
+    if len(assemble.assemble(taken, classes, options, name="all", log=log)) != len(source.SPLITS):
+        raise SystemExit(str(log.faults))
+    return started
+
+
 def work(kind: str, folder: Path) -> None:
     """One work, in this process; prints its CPU seconds and the process's peak memory in MiB."""
-    import shutil
-    import time
-
     file = folder / "all.json"
     if kind == "pycocotools":
         from pycocotools.coco import COCO
@@ -135,6 +157,8 @@ def work(kind: str, folder: Path) -> None:
         COCO(str(file))
     elif kind in ("judge", "strict", "parse"):
         started = _judged(kind, file)
+    elif kind == "tables":
+        started = _tables(file)
     elif kind == "complete":
         from defect_detect.data.normalize import normalize
 
@@ -158,6 +182,8 @@ def work(kind: str, folder: Path) -> None:
         spent = time.process_time() - started
         shutil.rmtree(folder / "ours")
         started = time.process_time() - spent
+    else:
+        raise SystemExit(f"no such work: {kind}")
     seconds = time.process_time() - started
     # Not ru_maxrss, which begins at what the parent had.
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
@@ -214,11 +240,37 @@ def main() -> None:
         print(f"exponent: {math.log10(clean['judge'] / small['judge']):.2f}")
         if arguments.complete:
             link(root / "boxes", images)
-            compare("complete, headers cached", ("pycocotools", "complete"), root / "boxes", 1, of="pycocotools")
+            kinds = ("pycocotools", "tables", "complete")
+            compare("with pictures, headers cached", kinds, root / "boxes", runs, of="pycocotools")
+        looked_at(root / "headers")
     # In memory where that is possible: on a disk, files cost what the disk is up to.
     memory = Path("/dev/shm")  # noqa: S108 - a benchmark's own files
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         folders(Path(name) / "yolo", min(images, 5000), runs)
+
+
+def looked_at(folder: Path, count: int = 1000) -> None:
+    """What it costs to look at real pictures (decoded whole, hashed), and to find them in the cache."""
+    from PIL import Image
+
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    names = [f"{at}.{'jpg' if at % 2 else 'png'}" for at in range(count)]
+    for name in names:
+        shades = rng.integers(0, 255, (HEIGHT // 16, WIDTH // 16, 3), np.uint8)
+        Image.fromarray(shades).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC).save(folder / name)
+    print(f"\nlooking at {count:,} pictures of {WIDTH} x {HEIGHT} px, half PNG and half JPEG")
+    for what in ("first", "cached"):
+        before, started = _spent(), time.perf_counter()
+        if any(each.broken for each in pictures.examine(folder, names)):
+            raise SystemExit("a picture that can't be read")
+        took, wall = (_spent() - before) / count, (time.perf_counter() - started) / count
+        print(f"{what:8} {took * 1000:.3f} ms of CPU a picture, {wall * 1000:.3f} ms on {os.cpu_count()} cores")
+
+
+def _spent() -> float:
+    """CPU seconds of this process and its children that ended."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 def folders(folder: Path, images: int, runs: int) -> None:

@@ -116,7 +116,7 @@ def test_a_name_that_leads_out_is_refused_and_nothing_is_written(tmp_path, name)
     tampered = (tmp_path / "d" / "train.json").read_text().replace('"a.png"', json.dumps(name), 1)
     (tmp_path / "d" / "train.json").write_text(tampered)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(DatasetError, match="a picture called"):
+    with pytest.raises(DatasetError, match="names no picture below"):
         yolo_folder.write(tmp_path / "d", tmp_path / "y")
     assert sorted(tmp_path.rglob("*")) == before
 

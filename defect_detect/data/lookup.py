@@ -69,7 +69,7 @@ class Folder:
             self._loosely(name, claimed) if found is None else found for name, found in zip(names, plain, strict=True)
         ]
 
-    def has_all(self, names: Iterable[str]) -> bool:
+    def has_all(self, names: Sequence[str]) -> bool:
         """Whether each name is simply that of a regular file: nothing has to be undone, followed or looked for."""
         there: dict[str, set[str]] = {}
         for name in names:
