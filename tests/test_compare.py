@@ -203,6 +203,25 @@ def test_several_of_whom_the_same_is_to_be_said_share_a_sentence():
     assert "mute and still can't keep the policy at any threshold and count as missing every defect." in told
 
 
+def test_one_common_hit_shows_no_difference_in_placement():
+    truth = scenes.dataset(image=range(12), label=[0] * 12, box=[[0, 0, 10, 10]] * 12, images=20, split="test")
+
+    def one(name, rows, box):
+        said = scenes.predictions(image=rows, label=[0] * len(rows), box=[box] * len(rows), score=[0.9] * len(rows))
+        run = Run(seed=0, test=evaluate(truth, said), validation=None, manifest=None)
+        return Contender(name=name, runs=(run,))
+
+    def told(common):
+        field = [one("a", [0, *range(1, 6)], [0, 0, 10, 10]), one("b", [*common, *range(6, 12)], [0, 0, 10, 8])]
+        return compare(field, policy=parse_policy("score=0.5"), facts=FACTS, versions={}, resamples=300)[0].pairs[0]
+
+    pair = told([0])
+    assert (pair.common_hits, pair.localization.value) == (1, pytest.approx(0.2))
+    assert pair.localization.interval is None
+    assert "places its boxes better" not in pair.sentence
+    assert told([]).common_hits == 0
+
+
 def test_three_seeds_speak_of_the_detectors():
     comparison, judged = compared(contender("good", recall=0.97, seeds=3), contender("poor", recall=0.6, seeds=3))
 

@@ -9,14 +9,15 @@ import msgspec
 import numpy as np
 
 from defect_detect.evaluation.agreement import mostly_missed
-from defect_detect.evaluation.comparison import Difference, Pair
+from defect_detect.evaluation.comparison import Difference, Interval, Pair
 from defect_detect.evaluation.entrant import Draws, Entrant, spread_of
 from defect_detect.evaluation.froc_figures import DrawnFroc
 from defect_detect.evaluation.intervals import difference_interval, percentile
 from defect_detect.evaluation.localization import touched_iou
 from defect_detect.evaluation.resampling import FEW_SEEDS, ratio, weighted
-from defect_detect.evaluation.spread import Spread
+from defect_detect.evaluation.spread import Spread, sampled
 from defect_detect.evaluation.statistics import ALPHA, holm, mcnemar, needed, sign_flip, smallest_detectable
+from defect_detect.tables import Floats
 
 
 def pairs(entrants: Sequence[Entrant], draws: Draws, drawn: Mapping[str, DrawnFroc], endpoint: str) -> list[Pair]:
@@ -136,11 +137,19 @@ def _localization(a: Entrant, b: Entrant, draws: Draws) -> tuple[int, Difference
     total = np.bincount(unit, weights=difference[rows], minlength=len(groups)).astype(float)
     of = np.bincount(unit, minlength=len(groups)).astype(float)
     drawn = ratio(*weighted(draws.test, np.stack([total, of], axis=1)).T)
+    value = float(difference[rows].mean())
     return len(rows), Difference(
-        value=float(difference[rows].mean()),
-        interval=percentile(drawn, int((of > 0).sum())),
-        p=sign_flip(total, seed=draws.seed),
+        value=value, interval=_student(value, drawn, int((of > 0).sum())), p=sign_flip(total, seed=draws.seed)
     )
+
+
+def _student(value: float, drawn: Floats, units: int) -> Interval | None:
+    """Student's interval of a mean over units; None where a single unit, or units all alike, show no spread."""
+    spread = sampled(drawn, units)
+    if not spread.variance > 0:
+        return None
+    half = spread.reach * spread.error
+    return Interval(low=value - half, high=value + half, method=f"Student's t, bootstrap over {units} units")
 
 
 def _units(entrant: Entrant) -> int:
