@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from defect_detect import auditing, config, facts, folder, gating, job, logged, runner, sealing, trials
+from defect_detect import auditing, config, facts, folder, gating, job, logged, runner, sealing, space, trials
 from defect_detect import given as elsewhere
 from defect_detect.config import DetectorConfig
-from defect_detect.data import coco, tiling
+from defect_detect.data import coco, tiling, unaltered
 from defect_detect.data.normalize import Normalized, normalize
 from defect_detect.errors import ConfigError, DatasetError, DefectDetectError, Fault, InputError
 from defect_detect.evaluation import matching, operating
@@ -110,6 +110,7 @@ def run(
         gating.ready(asked, root)
         if decided is not None:
             check_header(coco.load(root, "test"), decided)
+        space.check(out, configs, range(judging.seed, judging.seed + seeds), jobs=jobs)
         foreign = elsewhere.take_in(out, given, root)
         trained, failures = trials.run_all(
             configs, range(judging.seed, judging.seed + seeds), root, out, jobs=jobs, console=console, cut=cut,
@@ -142,13 +143,35 @@ def _exit_code(failures: Mapping[str, DefectDetectError], *, passed: bool) -> in
 
 def prepare(source: Source, out: Path, console: Console) -> Path:
     """The root of the normalized dataset: the given one if it is normalized, else one made in `out`."""
-    if source.path.is_dir() and coco.is_normalized(source.path):
+    if source.path.is_dir() and coco.was_normalized(source.path):
+        coco.describe(source.path)
         tiling.refuse_tiles(source.path)
+        _settled(source)
+        unaltered.check(source.path)
         return source.path
     made = normalized_to(source, out / "dataset", console)
-    if not made.reused:
+    if made.reused:
+        unaltered.check(made.root)
+    else:
         print_normalized(made, console)
     return made.root
+
+
+def _settled(source: Source) -> None:
+    """Refuse options that a normalized dataset would silently go without."""
+    given = {
+        "--group": source.group, "--group-pattern": source.pattern, "--group-similar": source.alike,
+        "--fold": source.fold, "--scale": source.scale, "--severity": source.severity,
+        "--accept-below": source.accept_below,
+    }  # fmt: skip
+    faults = [
+        Fault(where=option, expected="an export to be normalized", found=f"{source.path}, which is normalized already",
+              fix="Normalize the export again with this option, into another folder.")
+        for option, value in given.items()
+        if value is not None and value != {}
+    ]  # fmt: skip
+    if faults:
+        raise ConfigError(*faults)
 
 
 def normalized_to(source: Source, root: Path, console: Console) -> Normalized:
@@ -173,6 +196,7 @@ def normalized(dataset: Path, run: Path) -> Path:
     """
     if dataset.is_dir() and coco.is_normalized(dataset):
         tiling.refuse_tiles(dataset)
+        unaltered.check(dataset)
         return dataset
     beside = run.parents[1] / "dataset"
     if coco.is_normalized(beside) and coco.describe(beside).source == dataset.name:

@@ -24,7 +24,7 @@ def main() -> int:
     def action() -> int:
         from rich.console import Console
 
-        from defect_detect import comparing, config, facts, folder, runner, trials
+        from defect_detect import comparing, config, facts, folder, runner, space, trials
         from defect_detect.report import progress
 
         console = Console(stderr=True)
@@ -35,6 +35,7 @@ def main() -> int:
         with folder.at_work(out, facts.versions(), arguments.operator):
             root = comparing.prepare(options.source(arguments), out, console)
             comparing.measurable(root, training=True)
+            space.check(out, [made], [arguments.seed], jobs=1)
             home = folder.run_folder(out, made.name, arguments.seed)
             shown = root if cut is None else trials.tiles(root, out, cut, console)
             with progress.board(console) as board:
