@@ -24,6 +24,10 @@ _ALIKE: tuple[tuple[str, Callable[[Manifest], object]], ...] = (
 def check(contenders: Sequence[Contender], *, allow: bool = False) -> list[str]:
     """The differences in how the contenders were measured, in words; empty where there are none.
 
+    >>> from defect_detect.evaluation import example
+    >>> check([example.contender("a"), example.contender("b")])
+    []
+
     Raises:
         NotComparable: there are some, and `allow` is not set; or they were held against different truths,
             which nothing allows, since a defect must be there for both to compare who missed it.

@@ -24,6 +24,10 @@ def template(judged: Sequence[Judged], *, seed: int = 0, hits: int = HITS, earli
     Misses are the defects that some run missed. Hits are drawn from those that all runs found, so every defect is
     asked about or stands a known chance to be. False alarms of one class at IoU >= 0.5 are one place, that of the
     highest score.
+
+    >>> from defect_detect.evaluation import example
+    >>> [(one.annotation, one.sampled, one.image) for one in template([example.judged()]).entries]
+    [(3, False, 'b.png'), (1, True, 'a.png'), (2, True, 'a.png'), (None, False, 'b.png')]
     """
     truth = judged[0].evaluation.truth
     rows = np.flatnonzero(truth.defects.counts)

@@ -27,6 +27,14 @@ def corrected(truth: Dataset, review: Review, contenders: Sequence[Contender]) -
     Unlabelled defects of one class at IoU >= 0.5 are one defect, with the box that comes first. Where the dataset has
     masks it has the mask that was predicted there, else its box as a mask.
 
+    >>> from msgspec.structs import replace as decided
+    >>> from defect_detect.evaluation import example
+    >>> from defect_detect.evaluation.review_template import template
+    >>> asked = template([example.judged()])
+    >>> said = decided(asked, entries=[decided(asked.entries[0], decision=reviews.LABEL_ERROR)])
+    >>> len(corrected(example.truth(), said, [example.contender("a")]).defects)
+    2
+
     Raises:
         DatasetError: decisions about another dataset, about what isn't there, or that contradict each other; all of
             them at once.
@@ -34,7 +42,7 @@ def corrected(truth: Dataset, review: Review, contenders: Sequence[Contender]) -
     check_header(truth, review)
     faults = [*_defects(truth, review), *_places(truth, review, contenders)]
     if faults:
-        raise DatasetError(*faults)
+        raise DatasetError(*(replace(one, where=f"--review: {one.where}") for one in faults))
     of_defects = {e.annotation: e.decision for e in review.decided if e.annotation is not None}
     fate = np.array([of_defects.get(int(one), "") for one in truth.defects.id], np.str_)
     kept = replace(truth.defects, ignore=truth.defects.ignore | (fate == reviews.BORDERLINE))
@@ -87,9 +95,9 @@ def check_header(truth: Dataset, review: Review) -> None:
         )  # fmt: skip
 
 
-def _defects(truth: Dataset, review: Review) -> list[Fault | str]:
+def _defects(truth: Dataset, review: Review) -> list[Fault]:
     row_of = {int(one): row for row, one in enumerate(truth.defects.id)}
-    faults: list[Fault | str] = []
+    faults: list[Fault] = []
     said: dict[int, str] = {}
     for entry in review.decided:
         if entry.annotation is None:
@@ -100,12 +108,15 @@ def _defects(truth: Dataset, review: Review) -> list[Fault | str]:
         row = row_of.get(entry.annotation)
         if row is None or truth.images.file[truth.defects.image[row]] != entry.image:
             where = "no such annotation" if row is None else truth.images.file[truth.defects.image[row]]
-            faults.append(Fault(where=named(entry), expected="an annotation of this picture", found=where))
+            faults.append(Fault(where=named(entry), expected="an annotation of this picture", found=where,
+                                fix="Give the annotation's id in the normalized dataset."))  # fmt: skip
         elif not truth.defects.counts[row]:
-            faults.append(Fault(where=named(entry), expected="a defect that counts", found="a crowd or ignored one"))
+            faults.append(Fault(where=named(entry), expected="a defect that counts", found="a crowd or ignored one",
+                                fix="Leave it out: it is never counted."))  # fmt: skip
         elif _meant(said.setdefault(entry.annotation, entry.decision)) != _meant(entry.decision):
             faults.append(Fault(where=named(entry), expected="one decision",
-                                found=f"{said[entry.annotation]!r} and {entry.decision!r}"))  # fmt: skip
+                                found=f"{said[entry.annotation]!r} and {entry.decision!r}",
+                                fix="Agree on one."))  # fmt: skip
     return faults
 
 
@@ -114,8 +125,8 @@ def _meant(decision: str) -> str:
     return reviews.TRUE_MISS if decision == reviews.TRUE_HIT else decision
 
 
-def _places(truth: Dataset, review: Review, contenders: Sequence[Contender]) -> list[Fault | str]:
-    faults: list[Fault | str] = []
+def _places(truth: Dataset, review: Review, contenders: Sequence[Contender]) -> list[Fault]:
+    faults: list[Fault] = []
     sound: list[tuple[Entry, _Place]] = []
     names = [category.name for category in truth.categories]
     files = set(truth.images.file)
@@ -127,10 +138,11 @@ def _places(truth: Dataset, review: Review, contenders: Sequence[Contender]) -> 
         if (wrong := reviews.unknown_word(entry)) is not None:
             faults.append(wrong)
         elif entry.image not in files:
-            faults.append(Fault(where=named(entry), expected="a picture of this split", found=repr(entry.image)))
+            faults.append(Fault(where=named(entry), expected="a picture of this split", found=repr(entry.image),
+                                fix="Name it as the normalized dataset does."))  # fmt: skip
         elif category not in names:
             faults.append(Fault(where=named(entry), expected=" | ".join(names), found=repr(category),
-                                fix=did_you_mean(category, names)))  # fmt: skip
+                                fix=did_you_mean(category, names) or "Name one of the classes."))  # fmt: skip
         elif not (box[0] < box[2] and box[1] < box[3] and _has_area(_Place.of(truth, entry))):
             faults.append(Fault(where=named(entry), expected="a box with an area in the picture", found=str(list(box)),
                                 fix="x0 y0 x1 y1 in px."))  # fmt: skip
@@ -170,22 +182,23 @@ def _same(a: _Place, b: _Place) -> bool:
     return bool(geometry.paired_iou(a.box[None], b.box[None])[0] >= SAME_PLACE)
 
 
-def _contradictions(sound: Sequence[tuple[Entry, _Place]]) -> list[Fault | str]:
-    faults: list[Fault | str] = []
+def _contradictions(sound: Sequence[tuple[Entry, _Place]]) -> list[Fault]:
+    faults: list[Fault] = []
     by_image: dict[int, list[tuple[Entry, _Place]]] = {}
     for entry, place in sound:
         for other, there in by_image.setdefault(place.image, []):
             if entry.decision != other.decision and _same(place, there):
                 faults.append(Fault(where=named(entry), expected="one decision about one place",
-                                    found=f"{other.decision!r} and {entry.decision!r}"))  # fmt: skip
+                                    found=f"{other.decision!r} and {entry.decision!r}",
+                                    fix="Agree on one."))  # fmt: skip
         by_image[place.image].append((entry, place))
     return faults
 
 
-def _labelled(truth: Dataset, review: Review, sound: Sequence[tuple[Entry, _Place]]) -> list[Fault | str]:
+def _labelled(truth: Dataset, review: Review, sound: Sequence[tuple[Entry, _Place]]) -> list[Fault]:
     """Unlabelled defects where there is a label that stays."""
     gone = {e.annotation for e in review.decided if e.decision in (reviews.LABEL_ERROR, reviews.BORDERLINE)}
-    faults: list[Fault | str] = []
+    faults: list[Fault] = []
     defects = truth.defects
     for entry, place in sound:
         if entry.decision != reviews.UNLABELLED:
@@ -195,7 +208,8 @@ def _labelled(truth: Dataset, review: Review, sound: Sequence[tuple[Entry, _Plac
         labels = [int(one) for one in defects.id[rows[near]] if int(one) not in gone]
         if labels:
             faults.append(Fault(where=named(entry), expected="a place without a label",
-                                found=f"annotation {labels[0]} of the same class there"))  # fmt: skip
+                                found=f"annotation {labels[0]} of the same class there",
+                                fix="Decide about that annotation instead."))  # fmt: skip
     return faults
 
 

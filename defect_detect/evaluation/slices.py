@@ -35,7 +35,12 @@ class Part:
 
 
 def severity(truth: Dataset) -> Column:
-    """(G,) str: the defect's own severity where it has one, else its class's; empty where there is neither."""
+    """(G,) str: the defect's own severity where it has one, else its class's; empty where there is neither.
+
+    >>> from defect_detect.evaluation import example
+    >>> severity(example.truth()).tolist()
+    ['', '', '']
+    """
     of_class = np.array([category.severity or "" for category in truth.categories] or [""], np.str_)
     by_class = of_class[truth.defects.label]
     if "severity" not in truth.defects.attribute:
@@ -45,7 +50,12 @@ def severity(truth: Dataset) -> Column:
 
 
 def long_side(truth: Dataset) -> Floats:
-    """(G,) the long side of each defect's box, in the dataset's unit (px where it has no scale)."""
+    """(G,) the long side of each defect's box, in the dataset's unit (px where it has no scale).
+
+    >>> from defect_detect.evaluation import example
+    >>> long_side(example.truth()).tolist()
+    [40.0, 20.0, 20.0]
+    """
     box = truth.defects.box
     longest: Floats = (box[:, 2:] - box[:, :2]).max(axis=1, initial=0)
     return longest / (truth.scale or 1.0)
