@@ -164,11 +164,11 @@ def split(folder: Path, *, masks: bool = False) -> bytes:
 
 def test_a_split_by_columns_equals_that_of_its_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = split(tmp_path)
-    by_columns = splitfile.decoded(tmp_path / "x.json", raw)
+    by_columns = splitfile.decoded(tmp_path / "test.json", raw)
     assert plain.truth(raw) is not None
     monkeypatch.setattr(plain, "truth", lambda _: None)
 
-    by_records = splitfile.decoded(tmp_path / "x.json", raw)
+    by_records = splitfile.decoded(tmp_path / "test.json", raw)
 
     for name in ("image", "label", "box", "area", "crowd", "ignore", "id"):
         one, other = getattr(by_columns.defects, name), getattr(by_records.defects, name)
@@ -199,8 +199,8 @@ def test_a_damaged_split_is_refused(case: str, tmp_path: Path) -> None:
     damaged = DAMAGE[case](text)
     assert damaged != text
 
-    with pytest.raises(DatasetError, match=r"x\.json"):
-        splitfile.decoded(tmp_path / "x.json", damaged.encode())
+    with pytest.raises(DatasetError, match=r"test\.json"):
+        splitfile.decoded(tmp_path / "test.json", damaged.encode())
 
 
 @pytest.mark.parametrize(
@@ -216,11 +216,11 @@ def test_attributes_and_ids_of_text_are_read_as_objects(old: str, new: str, read
     raw = text.replace(old, new).encode()
 
     assert plain.truth(raw) is None
-    assert read(splitfile.decoded(tmp_path / "x.json", raw).defects)
+    assert read(splitfile.decoded(tmp_path / "test.json", raw).defects)
 
 
 def test_regions_are_read(tmp_path: Path) -> None:
-    regions = splitfile.decoded(tmp_path / "x.json", split(tmp_path, masks=True)).defects.region
+    regions = splitfile.decoded(tmp_path / "test.json", split(tmp_path, masks=True)).defects.region
 
     assert regions is not None
     assert len(regions) == 30
