@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -65,16 +65,17 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 
 
-def undisturbed(command: Command, place: Path) -> Reference:
-    """Run it once in peace, counting its steps."""
+def undisturbed(command: Command, place: Path, *, warm: bool = False) -> Reference:
+    """Run it once in peace, counting its steps; before that once more, if the time counts."""
     trace = place / "trace.txt"
     out = place / "reference"
     trace.unlink(missing_ok=True)
     shutil.rmtree(out, ignore_errors=True)
-    run(command, out, {"fresh": False}, place)  # once, so that the times below are those of a warm machine
-    shutil.rmtree(out)
+    if warm:
+        run(command, out, {"fresh": False}, place)
+        shutil.rmtree(out)
     started = time.monotonic()
-    ended = run(command, out, {"trace": str(trace), "fresh": False}, place)
+    ended = run(command, out, {"trace": str(trace), "fresh": not warm}, place)
     if ended.returncode != 0:
         raise Broken(f"the undisturbed run failed:\n{ended.stderr}")
     seconds = time.monotonic() - started
@@ -95,15 +96,23 @@ class Ended:
     struck: str
 
 
-def run(command: Command, out: Path, plan: dict[str, Any], place: Path, cwd: Path = ROOT) -> Ended:
+def run(
+    command: Command,
+    out: Path | None,
+    plan: dict[str, Any],
+    place: Path,
+    *,
+    cwd: Path = ROOT,
+    limits: Limits | None = None,
+) -> Ended:
     """Run it under a plan for `launch`; `{"after": seconds, "whom": tool | worker, "signal": n}` strikes from here."""
     struck = place / "struck.txt"
     struck.unlink(missing_ok=True)
     (place / "plan.json").write_text(json.dumps(plan | {"struck": str(struck)}))
-    words = [str(LAUNCH), str(place / "plan.json"), str(ROOT / "tools" / f"{command.tool}.py"), *command.arguments,
-             "--out", str(out)]  # fmt: skip
+    arguments = [*command.arguments, *(() if out is None else ("--out", str(out)))]
+    words = [str(LAUNCH), str(place / "plan.json"), str(ROOT / "tools" / f"{command.tool}.py"), *arguments]
     with (place / "said.txt").open("w+") as said:
-        process = _started(words, said, cwd, fresh=plan.get("fresh", True))
+        process = _started(words, said, cwd, limits, fresh=plan.get("fresh", True))
         told = ""
         if "after" in plan:
             told = _from_outside(process, plan)
@@ -154,14 +163,17 @@ class _Forked:
 
 
 Process = subprocess.Popen[bytes] | _Forked
+Limits = Callable[[], None]
+"""Takes rights or resources from the process that is to run the command."""
 
 
-def _started(words: list[str], said: TextIO, cwd: Path, *, fresh: bool) -> Process:
+def _started(words: list[str], said: TextIO, cwd: Path, limits: Limits | None, *, fresh: bool) -> Process:
     if not fresh:
         return _Forked(words, said, cwd)
     return subprocess.Popen(
-        [sys.executable, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, cwd=cwd
-    )
+        [sys.executable, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, cwd=cwd,
+        preexec_fn=limits,  # noqa: PLW1509 - this process has no other threads that matter
+    )  # fmt: skip
 
 
 def _become(words: list[str], said: TextIO, cwd: Path) -> int:

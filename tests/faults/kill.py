@@ -51,7 +51,7 @@ def main() -> int:
     references = []
     for command, where in ((raw, "of-raw"), (ready, "of-ready")):
         (place / where).mkdir(exist_ok=True)
-        references.append(cycles.undisturbed(command, place / where))
+        references.append(cycles.undisturbed(command, place / where, warm=True))
         known = references[-1].command
         print(f"undisturbed: {known.seconds:.1f} s, steps {known.steps}", flush=True)
     draw = random.Random(asked.seed)
