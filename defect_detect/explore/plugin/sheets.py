@@ -142,11 +142,12 @@ def spoken(missed_by: Sequence[str], everyone: Sequence[str]) -> str:
         return "found by all"
     if len(missed_by) == len(everyone):
         return f"missed by all {len(everyone)}" if len(everyone) > 1 else f"missed by {everyone[0]}"
-    return f"missed only by {' and '.join(missed_by)}"
+    return f"missed only by {missed_by[0]}" if len(missed_by) == 1 else f"missed by exactly {', '.join(missed_by)}"
 
 
 _LEFT = 2
 _LARGE = 1000
+_STAY = "\u00a0"
 
 
 def _words(reason: str) -> str:
@@ -166,7 +167,10 @@ def _part(told: Estimate | None) -> str:
 
 
 def _bracketed(found: Interval | None, factor: int, digits: int) -> str:
-    return "" if found is None else f" [{factor * found.low:.{digits}f} to {factor * found.high:.{digits}f}]"
+    if found is None:
+        return ""
+    # It breaks before the bracket, never inside.
+    return f" [{factor * found.low:.{digits}f}{_STAY}to{_STAY}{factor * found.high:.{digits}f}]"
 
 
 def _thresholds(by_seed: Sequence[float]) -> str:
