@@ -21,6 +21,8 @@ BAND = (93.0, 97.0)
 LEVEL_BAND = (3.0, 6.0)
 FIGURES = ("fn_rate", "fppi", "escape_rate", "overkill_rate")
 DIFFERENT = "different"
+ENOUGH = 300
+"""Fewer datasets are no row yet."""
 Rows = list[dict[str, Any]]
 
 
@@ -178,7 +180,7 @@ def gate_table(data: dict[str, Rows]) -> Iterable[str]:
     yield "| --- | --- | ---: | ---: | ---: | ---: |"
     for scenario in GATE:
         rows = data[scenario.name]
-        if rows:
+        if len(rows) >= ENOUGH:
             level = _marked(100 * float(np.mean([row["p"] < ALPHA for row in rows])), LEVEL_BAND)
             fails = 100 * float(np.mean([row["failed"] for row in rows]))
             alone = 100 * float(np.mean([row["p_in_use"] < ALPHA for row in rows]))
@@ -193,7 +195,7 @@ def policies_table(data: dict[str, Rows]) -> Iterable[str]:
     yield "| --- | --- | ---: | --- | --- | --- | --- | --- |"
     for scenario in POLICIES:
         rows = data[scenario.name]
-        if rows:
+        if len(rows) >= ENOUGH:
             kinds = [[row[name][kind] for row in rows for name in "ab"] for kind in ("threshold", "policy")]
             cells = [_cell(told) for told in (*kinds, [row["difference"] for row in rows])]
             mean = float(np.mean([row[name]["value"] for row in rows for name in "ab" if row[name]["measured"]]))
