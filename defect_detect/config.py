@@ -82,18 +82,21 @@ def _typed(content: Mapping[str, Any], path: Path) -> DetectorConfig:
     faults = _unknown(content, path) + faults + _out_of_range(values, path)
     options = content.get("options") or {}
     if not isinstance(options, dict):
-        faults.append(Fault(where=f"{path}: options", expected="a mapping", found=repr(options)))
+        faults.append(Fault(where=f"{path}: options", expected="a mapping", found=repr(options),
+                            fix="Write `options: {name: value}`."))  # fmt: skip
     framework, model = content.get("framework"), content.get("model")
     for key, value in (("framework", framework), ("model", model)):
         if not isinstance(value, str):
-            faults.append(Fault(where=f"{path}: {key}", expected="a name", found=repr(value)))
+            faults.append(Fault(where=f"{path}: {key}", expected="a name", found=repr(value),
+                                fix=f"Write `{key}: NAME`, as the shipped configs do."))  # fmt: skip
     if isinstance(framework, str) and isinstance(model, str):
         try:
             backends.capabilities(framework, model)
         except ConfigError as error:
             faults += [_at(path, fault) for fault in error.faults]
     if not _NAME.fullmatch(path.stem):
-        faults.append(Fault(where=str(path), expected="a file name of letters, digits, _ . -", found=path.stem))
+        faults.append(Fault(where=str(path), expected="a file name of letters, digits, _ . -", found=path.stem,
+                            fix="Rename the config: it is the detector's name."))  # fmt: skip
     if faults:
         raise ConfigError(*faults)
     return DetectorConfig(
@@ -119,7 +122,8 @@ def _settings(content: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], l
             try:
                 values[name] = msgspec.convert(content[name], field.type)
             except msgspec.ValidationError as error:
-                faults.append(Fault(where=f"{path}: {name}", expected=_words(field.type), found=str(error)))
+                faults.append(Fault(where=f"{path}: {name}", expected=_words(field.type), found=str(error),
+                                    fix=_example(name)))  # fmt: skip
     return values, faults
 
 
@@ -140,8 +144,13 @@ def _out_of_range(values: Mapping[str, Any], path: Path) -> list[Fault]:
         elif name == "trust_checkpoint" and not _SHA256.fullmatch(value):
             expected = "the SHA-256 of a file, 64 hexadecimal digits in lower case"
         if expected:
-            faults.append(Fault(where=f"{path}: {name}", expected=expected, found=repr(value)))
+            faults.append(Fault(where=f"{path}: {name}", expected=expected, found=repr(value), fix=_example(name)))
     return faults
+
+
+def _example(name: str) -> str:
+    default = _SETTINGS[name].default
+    return f"Such as: {name}: {'null' if default is None else str(default).lower() or repr('')}."
 
 
 def _words(kind: Any) -> str:
@@ -154,7 +163,8 @@ def _words(kind: Any) -> str:
 def _at(path: Path, fault: Fault | str) -> Fault:
     if isinstance(fault, str):
         return Fault(where=str(path), expected="a config", found=fault)
-    return Fault(where=f"{path}: {fault.where}", expected=fault.expected, found=fault.found, fix=fault.fix)
+    fix = fault.fix or "Choose one of them."
+    return Fault(where=f"{path}: {fault.where}", expected=fault.expected, found=fault.found, fix=fix)
 
 
 def _shipped(path: Path) -> str:

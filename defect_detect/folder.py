@@ -26,7 +26,7 @@ import numpy as np
 from defect_detect import holding, job, logged
 from defect_detect.data import coco, predictions
 from defect_detect.data.files import sweep
-from defect_detect.errors import Fault, InputError, PredictionsError
+from defect_detect.errors import ConfigError, Fault, InputError, PredictionsError
 from defect_detect.evaluation import matching, reasons
 from defect_detect.evaluation import review as reviews
 from defect_detect.evaluation.adjudicate import reviewed
@@ -124,7 +124,8 @@ def contenders(folder: Path, request: Request) -> tuple[Contender, ...]:
     root = folder / request.dataset
     homes: list[tuple[str, int, dict[str, Path]]] = []
     if not (request.trained or request.foreign):
-        raise PredictionsError(Fault(where=str(folder), expected="a comparison of detectors", found="none asked for"))
+        raise PredictionsError(Fault(where=str(folder), expected="a comparison of detectors", found="none asked for",
+                                     fix=_AGAIN))  # fmt: skip
     for name, seeds in request.trained.items():
         for seed in seeds:
             said_in = run_folder(folder, name, seed) / "predictions"
@@ -276,4 +277,14 @@ def read(folder: Path) -> tuple[Request, Comparison]:
     except (OSError, msgspec.MsgspecError) as error:
         raise InputError(Fault(where=str(folder), expected="a comparison of this version", found=str(error),
                                fix=_AGAIN)) from error  # fmt: skip
+    try:
+        policy = request.operating
+    except ConfigError as error:
+        raise InputError(Fault(where=str(folder / "request.json"), expected="a comparison of this version",
+                               found=str(error), fix=_AGAIN)) from error  # fmt: skip
+    asked, judged = {*request.trained, *request.foreign}, {detector.name for detector in comparison.detectors}
+    if asked != judged:
+        raise _other(f"figures of {', '.join(sorted(asked))}", ", ".join(sorted(judged)) or "none")
+    if policy.text != comparison.protocol.policy:
+        raise _other(f"figures at the policy that was asked for ({policy.text})", comparison.protocol.policy)
     return request, comparison

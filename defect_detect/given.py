@@ -28,6 +28,7 @@ def take_in(folder: Path, given: Sequence[str], root: Path) -> dict[str, list[st
     for (name, split), path in wanted.items():
         try:
             read[name, split] = predictions.read(path, coco.load(root, split))
+            read_manifest(path.parent)
         except PredictionsError as error:
             faults += error.faults
     if faults:

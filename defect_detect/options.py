@@ -9,6 +9,7 @@ import argparse
 import errno
 import itertools
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -49,9 +50,12 @@ def _seed(text: str) -> int:
 _seed.__name__ = "whole number from 0 to 2147483647"
 
 
+_MOST_RESAMPLES = 1_000_000
+
+
 def _resamples(text: str) -> int:
     # Each takes a byte for every unit.
-    if not 1 <= (value := int(text)) <= 1_000_000:
+    if not 1 <= (value := int(text)) <= _MOST_RESAMPLES:
         raise ValueError
     return value
 
@@ -325,6 +329,14 @@ def _end_in_order(signum: int, frame: object) -> None:  # noqa: ARG001 - as `sig
     raise _Told(signum)
 
 
+def _visible(said: object) -> str:
+    """The text with control characters written out: names of files and bytes of strangers move no terminal."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], str(said))
+
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
 def ended(action: Callable[[], int]) -> int:
     """Run a tool's action; say its errors as sentences and return the exit code.
 
@@ -337,10 +349,10 @@ def ended(action: Callable[[], int]) -> int:
         return action()
     except InputError as error:
         for fault in error.faults:
-            print(f"error: {fault}", file=sys.stderr)  # noqa: T201 - this is where tools speak
+            print(f"error: {_visible(fault)}", file=sys.stderr)  # noqa: T201 - this is where tools speak
         return 2
     except DefectDetectError as error:
-        print(f"failed: {error}", file=sys.stderr)  # noqa: T201
+        print(f"failed: {_visible(error)}", file=sys.stderr)  # noqa: T201
         return 1
     except OSError as error:
         return _refused(error)
@@ -353,7 +365,7 @@ def ended(action: Callable[[], int]) -> int:
 
 
 def _refused(error: OSError) -> int:
-    where = error.filename if error.filename is not None else "a file"
+    where = _visible(error.filename if error.filename is not None else "a file")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         print(f"error: no permission for {where}: {error.strerror}. Choose another --out.", file=sys.stderr)  # noqa: T201
         return 2

@@ -12,9 +12,10 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from defect_detect import folder, job, resuming, runner
+from defect_detect import backends, folder, job, resuming, runner
 from defect_detect.config import DetectorConfig
 from defect_detect.data import coco, tiling
+from defect_detect.data.files import sha256_file
 from defect_detect.errors import ConfigError, DefectDetectError, Fault, InputError, RunFailed
 from defect_detect.report import progress
 
@@ -97,6 +98,7 @@ def predict(
         RunFailed: the prediction failed.
     """
     made, result = training(home)
+    _unchanged(home, result)
     target = home / "predictions" / split
     shown = root
     asked: dict[str, Any] = {"device": made.settings.device, "threads": made.settings.threads, **(overrides or {})}
@@ -131,12 +133,36 @@ def training(home: Path) -> tuple[job.TrainJob, job.Trained]:
     Raises:
         ConfigError: there is none.
     """
-    expected, found = "the folder of a finished training", "none that succeeded"
-    try:
-        made = job.decode_job((home / "job.json").read_bytes())
-        result = job.decode_result((home / "result.json").read_bytes())
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ConfigError(Fault(where=str(home), expected=expected, found=str(error))) from error
+    read = []
+    for name, decode in (("job.json", job.decode_job), ("result.json", job.decode_result)):
+        try:
+            read.append(decode((home / name).read_bytes()))
+        except (OSError, msgspec.MsgspecError) as error:
+            found = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+            raise ConfigError(_no_training(home / name, found)) from error
+    made, result = read
     if not isinstance(made, job.TrainJob) or not isinstance(result, job.Trained):
-        raise ConfigError(Fault(where=str(home), expected=expected, found=found))
+        raise ConfigError(_no_training(home, "none that succeeded"))
+    try:
+        backends.capabilities(made.framework, made.model)
+    except ConfigError as error:
+        raise ConfigError(*(_no_training(home / "job.json", str(fault)) for fault in error.faults)) from error
     return made, result
+
+
+def _unchanged(home: Path, result: job.Trained) -> None:
+    """Refuse a checkpoint that isn't the one that was trained."""
+    checkpoint = home / result.outcome.checkpoint
+    try:
+        found = sha256_file(checkpoint)
+    except OSError as error:
+        raise ConfigError(_no_training(checkpoint, f"no checkpoint ({error.strerror or error})")) from error
+    if found != result.checkpoint_sha256:
+        raise ConfigError(Fault(
+            where=str(checkpoint), expected=f"the trained checkpoint (SHA-256 {result.checkpoint_sha256[:12]})",
+            found=f"another file ({found[:12]})", fix="Put the right one back, or train again.",
+        ))  # fmt: skip
+
+
+def _no_training(where: Path, found: str) -> Fault:
+    return Fault(where=str(where), expected="the folder of a finished training", found=found, fix="Train again.")

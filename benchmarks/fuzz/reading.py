@@ -264,7 +264,7 @@ class Runs:
         # A checkpoint or predictions named elsewhere would be read there.
         assert runner.finished(self.home, self.wanted) is None
         accepted(lambda: folder.read_manifest(self.home))
-        accepted(lambda: trials._training(self.home))  # noqa: SLF001 - what reads the folder of a training
+        accepted(lambda: trials.training(self.home))
 
 
 class Reviews:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,9 @@ from defect_detect.data.rows import distinct, rows_of
 from defect_detect.data.source import Source
 from defect_detect.errors import did_you_mean
 from defect_detect.tables import Category
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""What moves terminals and breaks tables, and stands in no name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +84,10 @@ def _entries(source: Source, log: Log) -> list[_Entry]:
         entry = _entry(raw, where, own=source.own)
         if entry is None:
             log.refused(where, expected="a category with id and name", found=repr(raw)[:100], fix="Complete it.")
+            continue
+        if CONTROL.search(entry.name):
+            log.refused(where, expected="a name without control characters", found=repr(entry.name)[:100],
+                        fix="Name it in letters.")  # fmt: skip
             continue
         odd = oddity(raw["id"])
         if odd:

@@ -31,6 +31,7 @@ from defect_detect.job import decode
 from defect_detect.tables import Dataset
 
 _SPLITS = ("train", "val", "test")
+_HEADING = 200
 
 __all__ = ["PICTURES", "Origin", "describe", "is_normalized", "load", "splits", "write"]
 
@@ -56,6 +57,16 @@ def is_normalized(root: Path) -> bool:
     except DatasetError:
         return False
     return True
+
+
+def was_normalized(root: Path) -> bool:
+    """Whether the folder is, or was before it was damaged, a dataset that this package wrote."""
+    try:
+        with (root / f"{_SPLITS[-1]}.json").open("rb") as file:
+            ours = b'"normalized_by"' in file.read(_HEADING)
+    except OSError:
+        ours = False
+    return is_normalized(root) or (ours and (root / "dataset.json").is_file())
 
 
 def splits(root: Path) -> tuple[str, ...]:

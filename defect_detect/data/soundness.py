@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from defect_detect import native
+from defect_detect.data.categories import CONTROL
 from defect_detect.data.plain import Marked
 from defect_detect.data.polygons import MAX_OUTLINE, MAX_POINTS
 from defect_detect.data.records import SEVERITIES, CategoryRecord, SplitFile
@@ -58,6 +59,8 @@ def _categories(listed: Sequence[CategoryRecord]) -> Iterator[str]:
     if twice := _twice([one.name for one in listed]):
         yield f"the class {twice} twice"
     for one in listed:
+        if CONTROL.search(one.name) or not one.name:
+            yield f"the class name {one.name!r}"
         if one.severity not in (None, *SEVERITIES):
             yield f"severity {one.severity!r} of the class {one.name!r}"
 

@@ -98,9 +98,9 @@ def check(rule: Rule) -> None:
     """
     faults = []
     if not 0 < rule.iou <= 1:
-        faults.append(Fault(where="iou", expected="a number over 0 and up to 1", found=repr(rule.iou)))
+        faults.append(Fault(where="--iou", expected="a number over 0 and up to 1", found=repr(rule.iou)))
     if rule.geometry not in ("box", "mask"):
-        faults.append(Fault(where="geometry", expected="box | mask", found=repr(rule.geometry)))
+        faults.append(Fault(where="--geometry", expected="box | mask", found=repr(rule.geometry)))
     if faults:
         raise ConfigError(*faults)
 

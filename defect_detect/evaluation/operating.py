@@ -79,10 +79,10 @@ def _parsed(text: str, costs: Mapping[str, float] | None, prevalence: float | No
         return _cost_policy(costs or {}, prevalence)
     said = _BOUNDED.fullmatch(plain)
     if said is None:
-        raise ConfigError(Fault(where="policy", expected=_FORMS, found=repr(text)))
+        raise ConfigError(Fault(where="--policy", expected=_FORMS, found=repr(text)))
     kind, value = said[1].rstrip("<>="), float(said[2])
     if kind != "fppi" and value > 1:
-        raise ConfigError(Fault(where=f"policy {text!r}", expected="a value from 0 to 1", found=said[2]))
+        raise ConfigError(Fault(where=f"--policy {text!r}", expected="a value from 0 to 1", found=said[2]))
     return Policy(text=plain, kind=kind, value=value)
 
 

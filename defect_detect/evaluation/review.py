@@ -19,6 +19,7 @@ TRUE_MISS, TRUE_HIT, LABEL_ERROR, BORDERLINE = "true miss", "true hit", "label e
 UNLABELLED, FALSE_ALARM = "unlabelled defect", "true false alarm"
 OF_DEFECTS = (TRUE_MISS, TRUE_HIT, LABEL_ERROR, BORDERLINE)
 OF_PLACES = (UNLABELLED, FALSE_ALARM, BORDERLINE)
+_FORM = "docs/review.md shows the form; --review-template FILE makes one to fill in."
 DECISIONS = (TRUE_MISS, TRUE_HIT, LABEL_ERROR, BORDERLINE, UNLABELLED, FALSE_ALARM)
 
 
@@ -88,7 +89,14 @@ def read(path: Path) -> Review:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        raise DatasetError(Fault(where=str(path), expected="a review file", found=error.strerror or "none")) from None
+        raise DatasetError(
+            Fault(
+                where=str(path),
+                expected="a review file",
+                found=error.strerror or "none",
+                fix="--review-template FILE makes one to fill in.",
+            )
+        ) from None
     faults: list[Fault | str] = []
     header = None
     entries = []
@@ -102,15 +110,16 @@ def read(path: Path) -> Review:
                 entries.append(job.decode(line, Entry))
         except msgspec.MsgspecError as error:
             what = "an entry of a review" if header is not None else "the header of a review"
-            faults.append(Fault(where=f"{path.name}:{number}", expected=what, found=str(error)))
+            faults.append(Fault(where=f"{path.name}:{number}", expected=what, found=str(error), fix=_FORM))
             if header is None:
                 break
     if header is None and not faults:
-        faults.append(Fault(where=str(path), expected="the header of a review", found="an empty file"))
+        faults.append(Fault(where=str(path), expected="the header of a review", found="an empty file", fix=_FORM))
     if faults or header is None:
         raise DatasetError(*faults)
     if header.review != VERSION:
-        raise DatasetError(Fault(where=f"{path.name}:1", expected=f"version {VERSION}", found=str(header.review)))
+        raise DatasetError(Fault(where=f"{path.name}:1", expected=f"version {VERSION}", found=str(header.review),
+                                 fix=_FORM))  # fmt: skip
     return Review(header=header, entries=entries)
 
 
@@ -127,7 +136,7 @@ def unknown_word(entry: Entry) -> Fault | None:
         return None
     return Fault(
         where=named(entry), expected=" | ".join(allowed), found=repr(entry.decision),
-        fix=did_you_mean(entry.decision, allowed),
+        fix=did_you_mean(entry.decision, allowed) or "docs/review.md says what each means.",
     )  # fmt: skip
 
 
