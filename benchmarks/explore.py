@@ -197,8 +197,13 @@ def speed(images: int, runs: int) -> None:
 def _mongod() -> Any:
     import psutil
 
-    [found] = [one for one in psutil.Process().children(recursive=True) if "mongod" in one.name()]
+    home = os.environ["FIFTYONE_DATABASE_DIR"]
+    [found] = [one for one in psutil.process_iter(["name", "cmdline"]) if _is_mongod(one.info, home)]
     return found
+
+
+def _is_mongod(told: dict[str, Any], home: str) -> bool:
+    return told["name"] == "mongod" and home in (told["cmdline"] or ())
 
 
 def large(images: int, place: str, answer: Connection) -> None:

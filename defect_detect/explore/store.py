@@ -127,7 +127,7 @@ def _info(name: str, folder: Path, comparison: Comparison, judged: Sequence[Judg
     return {
         "schema": SCHEMA,
         "comparison": name,
-        "content": _content(comparison, judged, truth),
+        "content": _content(folder, comparison, judged, truth),
         "split": truth.split,
         "fingerprint": truth.fingerprint,
         "left_out": f"predictions under the operating point that score below {FLOOR} or are not among the best "
@@ -146,8 +146,9 @@ def _run_info(told: Told) -> dict[str, Any]:
     }
 
 
-def _content(comparison: Comparison, judged: Sequence[Judged], truth: Dataset) -> str:
-    digest = hashlib.sha256(f"{SCHEMA} {truth.fingerprint} {truth.root.resolve()}".encode())
+def _content(folder: Path, comparison: Comparison, judged: Sequence[Judged], truth: Dataset) -> str:
+    # The folder too, for samples get their ids of it: the App tells those of two datasets apart by them.
+    digest = hashlib.sha256(f"{SCHEMA} {folder.resolve()} {truth.fingerprint} {truth.root.resolve()}".encode())
     digest.update(job.encode(comparison))
     for run in judged:
         predictions = run.evaluation.predictions
