@@ -9,10 +9,10 @@ from collections.abc import Set as AbstractSet
 
 import numpy as np
 
-from defect_detect.data.intake import Intake
 from defect_detect.data.records import Tally
 from defect_detect.data.repairs import Repair
 from defect_detect.data.sound import Sound
+from defect_detect.data.taken import Intake
 from defect_detect.tables import Dataset
 
 _ITEM = re.compile(r".*: (images|annotations)\[[0-9]+\]")

@@ -15,12 +15,12 @@ from defect_detect.data.asked import Options
 from defect_detect.data.categories import Classes
 from defect_detect.data.columns import columns
 from defect_detect.data.identity import order
-from defect_detect.data.intake import Intake
 from defect_detect.data.regions import to_coco
 from defect_detect.data.repairs import Log
 from defect_detect.data.sound import Sound
 from defect_detect.data.source import SPLITS
 from defect_detect.data.split import Fold, Kind, assign, kinds
+from defect_detect.data.taken import Intake
 from defect_detect.errors import DatasetError, Fault
 from defect_detect.tables import Dataset, Defects, Images, Ints
 

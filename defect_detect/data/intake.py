@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,59 +11,22 @@ from defect_detect.data import conventions, sizes, twins, unremarkable
 from defect_detect.data.annotations import DISAGREE, Draft, around_of, draft
 from defect_detect.data.categories import Classes
 from defect_detect.data.conventions import PLAIN, Reading
-from defect_detect.data.identity import Key, key, oddity
+from defect_detect.data.identity import Key
 from defect_detect.data.listing import Entry, Listing
 from defect_detect.data.pictures import Picture
+from defect_detect.data.placed import Placed, placed
+from defect_detect.data.placed import boxes as placed_boxes
 from defect_detect.data.repairs import Log
-from defect_detect.data.rows import Rows, distinct, looked_up, rows_of
+from defect_detect.data.rows import distinct
 from defect_detect.data.sound import Sound, joined, of_drafts, place
 from defect_detect.data.source import Source
 from defect_detect.data.spans import Span, numbers
-from defect_detect.tables import Bools, Floats, Ints
+from defect_detect.data.taken import Intake, leave_out
+from defect_detect.tables import Ints
 
 _DISAGREE = 0.3
 _FEW = 2
 """Share of a file's boxes, and how many at least, that make a fault of theirs the file's."""
-
-
-@dataclass(slots=True)
-class Intake:
-    """What is kept, and what was left out.
-
-    images    position -> entry and picture; only `kept` positions count
-    sound     annotations of kept images
-    alike     of each image the first file among those that look like it; None: not looked at
-    out       of each quarantined annotation: its record in the log, and the position of its image if known
-    """
-
-    images: list[tuple[Entry, Picture]]
-    kept: list[int] = field(default_factory=list)
-    sound: Sound = field(default_factory=lambda: joined((), ()))
-    out: list[tuple[int, int | None]] = field(default_factory=list)
-    alike: list[str] | None = None
-    given_images: int = 0
-    given_annotations: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rows:
-    """R annotations of one file with a known image and class.
-
-    number, image, label  (R,) int64
-    plain                 (R,) int64, the row of `rows.plain` for those not mentioned so far, else -1
-    """
-
-    source: int
-    name: str
-    rows: Rows
-    number: Ints
-    image: Ints
-    label: Ints
-    plain: Ints
-
-    def take(self, where: Ints | Bools) -> _Rows:
-        return replace(self, number=self.number[where], image=self.image[where], label=self.label[where],
-                       plain=self.plain[where])  # fmt: skip
 
 
 def take(
@@ -89,7 +49,7 @@ def take(
         taken.images = listed
     _note_copies(taken, sources, log)
     rows = [
-        _rows(index, source, taken=taken, lost=lost[index], classes=classes, log=log)
+        placed(index, source, taken=taken, lost=lost[index], classes=classes, log=log)
         for index, source in enumerate(sources)
     ]
     doubtful, refused = sizes.settle(taken.images, _declared_otherwise(taken, rows), log)
@@ -98,7 +58,7 @@ def take(
     parts: list[Sound] = []
     for each in rows:
         own_rows = each.take(~np.isin(each.image, gone)) if refused else each
-        reading = conventions.of_columns(each.name, *_boxes(own_rows, size), log)
+        reading = conventions.of_columns(each.name, *placed_boxes(own_rows, size), log)
         if reading is not None:
             parts += _drafts(sources, own_rows, taken=taken, size=size, doubtful=doubtful, reading=reading, log=log)
     sound = joined(tuple(source.name for source in sources), parts)
@@ -137,65 +97,7 @@ def _note_copies(taken: Intake, sources: Sequence[Source], log: Log) -> None:
             log.noted(f"{entry.where}.file_name", "picture under two names, byte for byte", [known.name, entry.name])
 
 
-def _rows(
-    index: int, source: Source, *, taken: Intake, lost: dict[Key, str], classes: Classes, log: Log
-) -> _Rows:  # fmt: skip
-    position = {entry.id: at for at, (entry, _) in enumerate(taken.images) if entry.source == index}
-    rows = rows_of(source.data["annotations"])
-    plain = rows.plain
-    taken.given_annotations += len(rows)
-    odd = dict(rows.odd)
-    repeated = _repeated(plain.id, [key(raw.get("id")) for raw in odd.values() if isinstance(raw, dict)])
-    images, labels = looked_up(position, plain.image_id), looked_up(classes.label, plain.category_id)
-    own = np.array([id_ for id_ in repeated if isinstance(id_, int)], np.int64)
-    silent = (images >= 0) & (labels >= 0) & (plain.id != 0)
-    if len(own):
-        silent &= ~np.isin(plain.id, own)
-    if not odd and silent.all():
-        return _Rows(source=index, name=source.name, rows=rows, number=plain.number, image=images, label=labels,
-                     plain=np.arange(len(plain.number)))  # fmt: skip
-    spoken: list[tuple[int, int, int]] = []
-    for number in sorted([*odd, *plain.number[~silent].tolist()]):
-        raw = odd[number] if number in odd else rows[number]
-        where = place(source.name, number)
-        if not isinstance(raw, dict):
-            _leave_out(taken, log, where, what="annotation that is not an object", before=raw, split=source.split)
-            continue
-        image, category = key(raw.get("image_id")), key(raw.get("category_id"))
-        at = None if image is None else position.get(image)
-        label = None if category is None else classes.label.get(category)
-        if at is None:
-            why = lost.get(image) if image is not None else None
-            what = f"annotation of an image left out: {why}" if why else "annotation of an unknown image"
-            _leave_out(taken, log, f"{where}.image_id", what=what, before=raw.get("image_id"), split=source.split)
-        elif label is None:
-            _leave_out(
-                taken, log, f"{where}.category_id", what="annotation of an unknown category",
-                before=raw.get("category_id"), split=source.split, image=at,
-            )  # fmt: skip
-        else:
-            _ids(raw, where, repeated, log)
-            spoken.append((number, at, label))
-    others = np.array(spoken, np.int64).reshape(-1, 3)
-    made = _Rows(
-        source=index, name=source.name, rows=rows,
-        number=np.concatenate([plain.number[silent], others[:, 0]]),
-        image=np.concatenate([images[silent], others[:, 1]]),
-        label=np.concatenate([labels[silent], others[:, 2]]),
-        plain=np.concatenate([np.flatnonzero(silent), np.full(len(others), -1)]),
-    )  # fmt: skip
-    return made.take(np.argsort(made.number)) if len(others) else made
-
-
-def _repeated(plain: Ints, odd: Sequence[Key | None]) -> set[Key]:
-    """The ids that several annotations have."""
-    whole = [id_ for id_ in odd if isinstance(id_, int)]
-    line = np.sort(np.concatenate([plain, np.array(whole, np.int64)]) if whole else plain, kind="stable")
-    texts = Counter(id_ for id_ in odd if isinstance(id_, str))
-    return {*line[1:][line[1:] == line[:-1]].tolist(), *(id_ for id_, uses in texts.items() if uses > 1)}
-
-
-def _declared_otherwise(taken: Intake, rows: Sequence[_Rows]) -> dict[int, list[dict[str, Any]]]:
+def _declared_otherwise(taken: Intake, rows: Sequence[Placed]) -> dict[int, list[dict[str, Any]]]:
     """The annotations of the images that are declared of another size than they have."""
     other = [
         at for at, (entry, picture) in enumerate(taken.images)
@@ -208,60 +110,8 @@ def _declared_otherwise(taken: Intake, rows: Sequence[_Rows]) -> dict[int, list[
     return found
 
 
-def _ids(raw: dict[str, Any], where: str, repeated: AbstractSet[Key], log: Log) -> None:
-    own = key(raw.get("id"))
-    if own is None:
-        log.repaired(f"{where}.id", "annotation without id", raw.get("id"), "numbered from 1")
-    elif own in repeated:
-        log.repaired(f"{where}.id", "annotation id used twice", own, "numbered from 1")
-    elif own == 0:
-        log.repaired(f"{where}.id", "annotation id 0", 0, "numbered from 1")
-    for name in ("id", "image_id", "category_id"):
-        odd = oddity(raw.get(name))
-        if odd:
-            log.repaired(f"{where}.{name}", odd, raw[name], key(raw[name]))
-
-
-def _leave_out(
-    taken: Intake, log: Log, where: str, *, what: str, before: object, split: str, image: int | None = None
-) -> None:
-    log.quarantined(where, what, before, split)
-    taken.out.append((len(log.repairs) - 1, image))
-
-
-def _boxes(rows: _Rows, size: Ints) -> tuple[Floats, Ints]:
-    """The boxes that stand alone, (N, 4), and their pictures' (N, 2) width and height.
-
-    Where there is a region, it tells what the box should be, one by one.
-    """
-    plain = rows.rows.plain
-    alone = rows.plain >= 0
-    alone[alone] = plain.kind[rows.plain[alone]] == 0
-    if alone.all():
-        return plain.xywh[rows.plain] if len(alone) < len(plain.number) else plain.xywh, size[rows.image]
-    chosen = rows.take(alone)
-    found: list[Span] = []
-    image: list[int] = []
-    for number, at in _spoken(rows):
-        raw = rows.rows[number]
-        box = None if raw.get("segmentation") else numbers(raw.get("bbox"))
-        if box is not None:
-            found.append(box)
-            image.append(at)
-    return (
-        np.concatenate([plain.xywh[chosen.plain], np.array(found, np.float64).reshape(-1, 4)]),
-        size[np.concatenate([chosen.image, np.array(image, np.int64)])],
-    )
-
-
-def _spoken(rows: _Rows) -> Iterator[tuple[int, int]]:
-    """Place and image of the rows that are read one by one."""
-    chosen = np.flatnonzero(rows.plain < 0)
-    yield from zip(rows.number[chosen].tolist(), rows.image[chosen].tolist(), strict=True)
-
-
 def _drafts(
-    sources: Sequence[Source], rows: _Rows, *, taken: Intake, size: Ints, doubtful: set[int], reading: Reading,
+    sources: Sequence[Source], rows: Placed, *, taken: Intake, size: Ints, doubtful: set[int], reading: Reading,
     log: Log,
 ) -> list[Sound]:  # fmt: skip
     """The sound annotations of one file; if boxes lie elsewhere than regions, in the order that explains it."""
@@ -288,7 +138,7 @@ def _drafts(
 
 
 def _draft_all(
-    sources: Sequence[Source], rows: _Rows, *, taken: Intake, size: Ints, doubtful: set[int], reading: Reading,
+    sources: Sequence[Source], rows: Placed, *, taken: Intake, size: Ints, doubtful: set[int], reading: Reading,
     log: Log,
 ) -> tuple[list[Sound], int, int]:  # fmt: skip
     """The sound annotations, how many boxes lie elsewhere than their regions, and how many have both."""
@@ -313,7 +163,7 @@ def _draft_all(
         raw, where = rows.rows[number], place(rows.name, number)
         entry, picture = taken.images[image]
         if image in doubtful:
-            _leave_out(
+            leave_out(
                 taken, log, f"{where}.image_id", what="annotation of an image left out: size in doubt",
                 before=raw.get("image_id"), split=entry.split, image=image,
             )  # fmt: skip
@@ -331,7 +181,7 @@ def _draft_all(
     return [sound, of_drafts(names, rows.source, made)], disagree, both
 
 
-def _pairs(rows: _Rows, taken: Intake) -> list[tuple[Span, Span, int, int]]:
+def _pairs(rows: Placed, taken: Intake) -> list[tuple[Span, Span, int, int]]:
     found: list[tuple[Span, Span, int, int]] = []
     for number, image in zip(rows.number.tolist(), rows.image.tolist(), strict=True):
         raw, picture = rows.rows[number], taken.images[image][1]

@@ -22,7 +22,7 @@ from defect_detect.data.assemble import assemble
 from defect_detect.data.categories import collect as collect_classes
 from defect_detect.data.decoding import Facts
 from defect_detect.data.files import sync_folder, umask
-from defect_detect.data.intake import Intake, take
+from defect_detect.data.intake import take
 from defect_detect.data.listing import collect, refuse_twins
 from defect_detect.data.lookup import Folder, picture_folder
 from defect_detect.data.pictures import Progress
@@ -33,6 +33,7 @@ from defect_detect.data.remarks import file_names, note_reused_ids, remark
 from defect_detect.data.repairs import Log, Repair
 from defect_detect.data.source import Source
 from defect_detect.data.stand_ins import absurd, stand_ins
+from defect_detect.data.taken import Intake
 from defect_detect.errors import DatasetError, Fault
 
 __all__ = ["SEVERITIES", "Normalized", "normalize"]

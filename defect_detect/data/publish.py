@@ -13,10 +13,10 @@ from defect_detect.data.asked import Options
 from defect_detect.data.assemble import Made, origin
 from defect_detect.data.categories import Classes
 from defect_detect.data.files import atomic_write
-from defect_detect.data.intake import Intake
 from defect_detect.data.pixels import DECODE_POLICY
 from defect_detect.data.records import SCHEMA, DatasetFile, SplitSummary
 from defect_detect.data.repairs import Log, Repair
+from defect_detect.data.taken import Intake
 from defect_detect.tables import Dataset
 
 
