@@ -314,6 +314,7 @@ def test_rows_written_differently_are_read_like_those_before_them():
         assert compiled.scan(text[:cut], None, tuple(plain._SAID_FIELDS.items()), False) is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-5, 300), unique=True), st.lists(st.integers(-10, 310)))
 def test_rows_are_found_by_id_both_ways(known, asked):
     row = {id_: at for at, id_ in enumerate(known)}
