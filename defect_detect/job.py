@@ -117,12 +117,12 @@ class PredictJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Halved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Memory ran out, and training went on with fewer images at once."""
+    """Memory ran out, and it went on with fewer images at once."""
 
     epoch: int
-    """From 1."""
+    """From 1; 0: in predicting."""
     step: int
-    """Of the epoch, from 1: the batch that did not fit."""
+    """Of the epoch, from 1: the batch that did not fit; 0: in its validation."""
     batch: int
     """Images at once from then on."""
 
@@ -158,6 +158,7 @@ class PredictOutcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """What pictures become before the network sees them, in words: `long side 640, padded to 32`."""
     latency: list[float] = []
     """Seconds per image, decoding included, in the order predicted."""
+    halved: list[Halved] = []
 
 
 class Epoch(msgspec.Struct, frozen=True, kw_only=True):
@@ -281,6 +282,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     resumed: list[int] = []
     """See `Trained.resumed`."""
     halved: list[Halved] = []
+    """In training, then in predicting."""
     predictions_sha256: str
 
 

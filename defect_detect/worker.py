@@ -157,7 +157,7 @@ def _predict(task: job.PredictJob, out: Path, watch: Watching) -> job.Predicted:
         stopped_early=trained.history.stopped_early,
         under_trained=trained.history.under_trained,
         resumed=trained.resumed,
-        halved=trained.outcome.halved,
+        halved=[*trained.outcome.halved, *how.halved],
         predictions_sha256=digest,
     )
     atomic_write(out / "manifest.json", job.encode(manifest))

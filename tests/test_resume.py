@@ -702,3 +702,22 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_predicting_halves_where_allowed_and_says_what_to_do_where_not():
+    from defect_detect.backends._memory import predicting
+
+    def work(at_once: int) -> str:
+        if at_once > 2:
+            raise MemoryError
+        return f"said on {at_once}"
+
+    said, record = predicting(job.Settings(on_out_of_memory="halve"), 8, work)
+    assert said == "said on 2"
+    assert [one.batch for one in record] == [4, 2]
+    with pytest.raises(RunFailed, match=r"predicting on 8 pictures.*on_out_of_memory: halve"):
+        predicting(job.Settings(), 8, work)
+    with pytest.raises(RunFailed, match="predicting on 1 pictures"):
+        predicting(job.Settings(on_out_of_memory="halve"), 1, lambda _: work(3))
+    with pytest.raises(RuntimeError, match="other"):
+        predicting(job.Settings(on_out_of_memory="halve"), 8, lambda _: (_ for _ in ()).throw(RuntimeError("other")))

@@ -127,4 +127,4 @@ def capabilities(framework: str, model: str) -> Capabilities:
     return models[model]
 
 
-__all__ = ["Backend", "Capabilities", "Settings", "Watch", "capabilities", "load", "names"]
+__all__ = ["Backend", "Capabilities", "Settings", "Watch", "Writer", "capabilities", "load", "names"]

@@ -1,10 +1,17 @@
-"""Running out of memory while training: how it shows, and what is done about it."""
+"""Running out of memory: how it shows, and what is done about it."""
 
 from __future__ import annotations
+
+import contextlib
+import gc
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from defect_detect.errors import RunFailed
 from defect_detect.job import Halved, Settings
 
+T = TypeVar("T")
 _SIGNS = (
     "out of memory",  # CUDA
     "can't allocate memory",  # torch on a CPU
@@ -41,3 +48,44 @@ def halved(settings: Settings, *, at_once: int, least: int, epoch: int, step: in
         )
     print(f"{text}; goes on with {at_once // 2} at once, their gradients added up")  # noqa: T201  the log
     return Halved(epoch=epoch, step=step, batch=at_once // 2)
+
+
+@contextlib.contextmanager
+def told(doing: str, fix: str) -> Iterator[None]:
+    """Say that memory ran out while `doing` this, and what to do.
+
+    Raises:
+        RunFailed: it did.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if ran_out(error):
+            raise RunFailed(f"out of memory while {doing}; {fix}") from error
+        raise
+
+
+def predicting(settings: Settings, batch: int, work: Callable[[int], T]) -> tuple[T, list[Halved]]:
+    """What `work` says of pictures, so many at once, or fewer where memory runs out and the settings allow it.
+
+    Raises:
+        RunFailed: it ran out, and they don't, or one alone is too many.
+    """
+    record: list[Halved] = []
+    while True:
+        try:
+            return work(batch), record
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+        text = f"out of memory while predicting on {batch} pictures at once"
+        if batch == 1 or settings.on_out_of_memory != "halve":
+            raise RunFailed(f"{text}; free memory, predict on a CPU, or train with on_out_of_memory: halve, which"
+                            " halves here too")  # fmt: skip
+        batch //= 2
+        record.append(Halved(epoch=0, step=0, batch=batch))
+        print(f"{text}; goes on with {batch}")  # noqa: T201  the log
+        gc.collect()
+        torch: Any = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available():
+            torch.cuda.empty_cache()

@@ -18,6 +18,7 @@ from types import MappingProxyType
 import numpy as np
 
 from defect_detect.backends import Capabilities, Watch
+from defect_detect.backends._memory import predicting
 from defect_detect.errors import ConfigError, Fault, FrameworkMissing
 from defect_detect.job import PredictOutcome, TrainJob, TrainOutcome
 from defect_detect.tables import Dataset, Predictions
@@ -76,10 +77,15 @@ def predict(
         detector = models.build(job, labels)
         learned = weights.restore(detector.network, job, labels=labels, path=checkpoint)
         detector.network.to(where)
-        found, latency = detect.predict(
-            detector, data, device=where, batch=batch, regions=learned == "regions", report=watch.batch
-        )
-    return found, PredictOutcome(nms_iou=detector.nms_iou, input_size=detector.input_size, latency=latency)
+        (found, latency), halved = predicting(
+            job.settings, batch,
+            lambda at_once: detect.predict(
+                detector, data, device=where, batch=at_once, regions=learned == "regions", report=watch.batch
+            ),
+        )  # fmt: skip
+    return found, PredictOutcome(
+        nms_iou=detector.nms_iou, input_size=detector.input_size, latency=latency, halved=halved
+    )
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from defect_detect.backends import Capabilities, Watch
-from defect_detect.backends._memory import halved, ran_out
+from defect_detect.backends._memory import halved, predicting, ran_out
 from defect_detect.backends._ultralytics import (
     detecting,
     environment,
@@ -150,12 +150,16 @@ def predict(
     trained.to(where)
     of = len(data.images)
     with _translated("prediction"):
-        said, seconds = _detect(
-            job, trained, data, size=saved.image_size, task=saved.task, device=where, batch=batch,
-            done=lambda number: watch.batch(number, of),
+        (said, seconds), smaller = predicting(
+            job.settings, batch,
+            lambda at_once: _detect(
+                job, trained, data, size=saved.image_size, task=saved.task, device=where, batch=at_once,
+                done=lambda number: watch.batch(number, of),
+            ),
         )  # fmt: skip
     words = f"long side {saved.image_size}, padded to multiples of 32"
-    return said, PredictOutcome(nms_iou=None if end2end else choice["iou"], input_size=words, latency=seconds)
+    nms_iou = None if end2end else choice["iou"]
+    return said, PredictOutcome(nms_iou=nms_iou, input_size=words, latency=seconds, halved=smaller)
 
 
 def _detect(
@@ -193,5 +197,4 @@ def _translated(what: str) -> Iterator[None]:
     except DefectDetectError:
         raise
     except Exception as error:
-        hint = " Try a smaller `batch` or `image_size`." if "out of memory" in str(error).lower() else ""
-        raise RunFailed(f"{what} by ultralytics failed: {type(error).__name__}: {error}{hint}") from error
+        raise RunFailed(f"{what} by ultralytics failed: {type(error).__name__}: {error}") from error

@@ -35,5 +35,7 @@ def measured(contender: Contender) -> dict[str, Any]:
 
 
 def _halved(one: Halved) -> str:
+    if not one.epoch:
+        return f"{one.batch} images at once in predicting"
     where = f"batch {one.step}" if one.step else "validation"
     return f"{one.batch} images at once from epoch {one.epoch}, {where}"

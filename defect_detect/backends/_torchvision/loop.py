@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 
 from defect_detect.backends import Watch, Writer
-from defect_detect.backends._memory import halved, ran_out
+from defect_detect.backends._memory import halved, ran_out, told
 from defect_detect.backends._torchvision import progress as states
 from defect_detect.backends._torchvision import steps
 from defect_detect.backends._torchvision.detect import predict
@@ -100,7 +100,8 @@ def train(
     )  # fmt: skip
     for epoch in range(first, settings.epochs + 1):
         batches.epoch = epoch
-        loss = _epoch(detector, now, loader, job=job, pictures=pictures, epoch=epoch, watch=watch)
+        with told(f"reading the pictures of epoch {epoch}", "try fewer workers or a smaller image_size"):
+            loss = _epoch(detector, now, loader, job=job, pictures=pictures, epoch=epoch, watch=watch)
         if not now.finite:
             raise RunFailed(f"the weights are not finite after epoch {epoch}; {_RATE}")
         verdict = watch.epoch(epoch, loss, _validate(detector, now, job, val, epoch))
