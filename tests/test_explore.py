@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from defect_detect import geometry
 from defect_detect.errors import ConfigError, FrameworkMissing, RunFailed
 from defect_detect.evaluation import ledger
+from defect_detect.evaluation.agreement import missed_by
 from defect_detect.evaluation.average_precision import average_precision
 from defect_detect.evaluation.comparison import (
     Place,
@@ -17,6 +18,7 @@ from defect_detect.evaluation.comparison import (
 from defect_detect.evaluation.lrp import lrp
 from defect_detect.explore import app, datasets, names, rows, service, writing
 from defect_detect.explore.store import store
+from defect_detect.report import misses
 from defect_detect.tables import Predictions
 from tests import scenes
 from tests.explored import THRESHOLD, another, compared, judged_by, pictures
@@ -172,7 +174,7 @@ def test_saved_views_hold_exactly_what_they_are_named_for(fiftyone, scene, kept)
     truth, judged = scene
     dataset = fiftyone.load_dataset(kept[0])
     detectors = ["yolo-n", "ssd", "mask_rcnn"]
-    missed = rows.missed_by(judged, truth.defects.counts)
+    missed = missed_by(judged)
     subsets = {tuple(s.missed_by): s.count for s in kept[2].agreement.subsets}
 
     def count(name: str) -> int:
@@ -194,6 +196,24 @@ def test_saved_views_hold_exactly_what_they_are_named_for(fiftyone, scene, kept)
         alarmed.append(truth.defect_free & (np.bincount(one.evaluation.predictions.image[above], minlength=16) > 0))
     assert len(dataset.load_saved_view("defect-free alarmed: ssd")) == alarmed[1].sum()
     assert len(dataset.load_saved_view("defect-free alarmed (overkill)")) == np.any(alarmed, axis=0).sum() > 0
+
+
+@needs_fiftyone
+def test_the_reports_gallery_shows_the_same_misses(fiftyone, scene, kept):
+    truth, judged = scene
+    dataset = fiftyone.load_dataset(kept[0])
+    shown: dict[str, set[int]] = {}
+    for group in misses.groups(judged, truth, limit=10_000):
+        assert group.shown == group.defects
+        for who in group.missed_by:
+            shown.setdefault(who, set()).update(truth.defects.id[list(group.defects)].tolist())
+        view = dataset.filter_labels("ground_truth", fiftyone.ViewField("missed_by") == list(group.missed_by))
+        assert set(view.values("ground_truth.detections.annotation_id", unwind=True)) == {
+            int(truth.defects.id[row]) for row in group.defects
+        }
+    for name in ("yolo-n", "ssd", "mask_rcnn"):
+        view = dataset.load_saved_view(f"missed by {name}")
+        assert set(view.values("ground_truth.detections.annotation_id", unwind=True)) == shown[name]
 
 
 @needs_fiftyone

@@ -25,6 +25,23 @@ def mostly_missed(judged: Sequence[Judged]) -> Bools:
     return np.asarray(misses * 2 > len(judged))
 
 
+def missed_by(judged: Sequence[Judged]) -> dict[str, Bools]:
+    """Detector -> (G,) bool, in order of appearance: the defect counts and more than half of its seeds missed it.
+
+    What 'missed by' means everywhere: in the table of subsets, in the report's gallery, in FiftyOne.
+
+    >>> from defect_detect.evaluation import example
+    >>> missed_by([example.judged(0.5)])["a"].tolist()
+    [False, False, True]
+    """
+    counts = judged[0].evaluation.truth.defects.counts if judged else np.zeros(0, np.bool_)
+    found: dict[str, Bools] = {}
+    for name in dict.fromkeys(one.name for one in judged):
+        found[name] = np.zeros(len(counts), np.bool_)
+        found[name][counts] = mostly_missed([one for one in judged if one.name == name])
+    return found
+
+
 def agreement(field: Field) -> Agreement:
     """Defects missed by exactly each subset of detectors, and what remains when all run side by side.
 

@@ -39,8 +39,8 @@ def defects(
 ) -> MakeObject:
     """Makes the detection of a ground-truth row, with its fate under every run.
 
-    `missed` is `rows.missed_by`, `columns` the user's own columns -> attribute names, `sizes` the edges of the size
-    bins (none: COCO's).
+    `missed` is `agreement.missed_by`, `columns` the user's own columns -> attribute names, `sizes` the edges of the
+    size bins (none: COCO's).
     """
     from bson import ObjectId
 

@@ -6,13 +6,12 @@ Labels get ids made of where they come from, so storing a comparison again gives
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from defect_detect.evaluation.agreement import mostly_missed
 from defect_detect.evaluation.judged import Judged
 from defect_detect.explore.names import Key
 from defect_detect.geometry import paired_iou
@@ -73,16 +72,6 @@ def candidate_iou(judged: Judged) -> Floats:
     iou = np.full(len(truth.defects), np.nan)
     iou[explains] = paired_iou(truth.defects.box[explains], predictions.box[judged.candidate[explains]])
     return iou
-
-
-def missed_by(runs: Sequence[Judged], counts: Bools) -> Mapping[str, Bools]:
-    """Detector -> (G,) bool: the defect counts and more than half of the detector's seeds missed it."""
-    result: dict[str, Bools] = {}
-    for name in dict.fromkeys(run.name for run in runs):
-        missed = np.zeros(len(counts), np.bool_)
-        missed[counts] = mostly_missed([run for run in runs if run.name == name])
-        result[name] = missed
-    return result
 
 
 def defect_id(truth: Dataset, row: int) -> str:

@@ -36,7 +36,7 @@ def documents(
 ) -> Iterator[Document]:
     """One document for each picture from row `first` on, in the order of the table; one at a time.
 
-    `missed` is `rows.missed_by`; `alarmed` the places where all detectors raise a false alarm; `image_columns` and
+    `missed` is `agreement.missed_by`; `alarmed` the places where all detectors raise a false alarm; `image_columns` and
     `defect_columns` map the user's own columns to field names; `sizes` are the edges of the size bins; `mark` tells
     the samples of this dataset from those of others (`rows.sample_id`).
     """

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from defect_detect.errors import ConfigError, Fault
+from defect_detect.evaluation import agreement
 from defect_detect.evaluation.entrant import Entrant
 from defect_detect.evaluation.judged import Judged
 from defect_detect.evaluation.slices import long_side, parts, severity, size_bin
@@ -44,8 +45,7 @@ class Miss:
 
 def missed(entrants: Sequence[Entrant]) -> Mapping[str, Bools]:
     """Detector -> (G,) bool: the defect counts, and the detector misses it."""
-    counts = entrants[0].test[0].evaluation.truth.defects.counts
-    return rows.missed_by(_runs(entrants), counts)
+    return agreement.missed_by([one for entrant in entrants for one in entrant.judged])
 
 
 def subset(entrants: Sequence[Entrant], missed_by: Collection[str]) -> Bools:
@@ -133,10 +133,6 @@ def misses(
         )
 
     return [told(row) for row in page.tolist()]
-
-
-def _runs(entrants: Sequence[Entrant]) -> list[Judged]:
-    return [one for entrant in entrants for one in entrant.judged]
 
 
 def _first_that_misses(judged: Sequence[Judged]) -> Ints:

@@ -17,12 +17,13 @@ from typing import Any
 
 from defect_detect import job
 from defect_detect.errors import RunFailed
+from defect_detect.evaluation.agreement import missed_by
 from defect_detect.evaluation.comparison import Comparison
 from defect_detect.evaluation.judged import Judged
 from defect_detect.explore import datasets, evaluations, names, schema, service, views
 from defect_detect.explore.names import NAMESPACE
 from defect_detect.explore.plugin import workspace
-from defect_detect.explore.rows import BELOW_PER_IMAGE, FLOOR, Told, missed_by, tell
+from defect_detect.explore.rows import BELOW_PER_IMAGE, FLOOR, Told, tell
 from defect_detect.explore.samples import documents
 from defect_detect.explore.writing import write
 from defect_detect.tables import Dataset
@@ -109,7 +110,7 @@ def _write(
         fiftyone,
         truth,
         told,
-        missed_by([run.judged for run in told], truth.defects.counts),
+        missed_by([run.judged for run in told]),
         comparison.suspects.alarmed_by_all,
         image_columns=image_columns,
         defect_columns=defect_columns,

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from defect_detect.evaluation.agreement import missed_by
 from defect_detect.evaluation.judged import Judged
 from defect_detect.evaluation.slices import severity
-from defect_detect.tables import Bools, Dataset
+from defect_detect.tables import Dataset
 
 _SEVERITY = {"critical": 0, "major": 1, "minor": 2}
 
@@ -28,21 +29,13 @@ class Group:
     shown: tuple[int, ...]
 
 
-def missed_by_majority(judged: Sequence[Judged]) -> dict[str, Bools]:
-    """(G,) bool for each detector, in order of appearance: missed by more than half of its seeds."""
-    runs: dict[str, list[Bools]] = {}
-    for one in judged:
-        runs.setdefault(one.name, []).append(~one.found)
-    return {name: np.mean(missed, axis=0) > 0.5 for name, missed in runs.items()}  # noqa: PLR2004 - a majority
-
-
 def groups(judged: Sequence[Judged], truth: Dataset, *, limit: int) -> list[Group]:
     """The missed defects by who missed them: missed by all first, then by ever fewer detectors.
 
     Room is dealt out one defect to each group in turn, so that no group hides another. Within a group
     critical classes come first, then large defects: those are the hardest to excuse.
     """
-    missed = missed_by_majority(judged)
+    missed = missed_by(judged)
     names = list(missed)
     by: dict[tuple[str, ...], list[int]] = {}
     for row in np.flatnonzero(truth.defects.counts).tolist():

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from defect_detect.errors import ConfigError, Fault
-from defect_detect.evaluation.agreement import suspects
+from defect_detect.evaluation.agreement import missed_by, suspects
 from defect_detect.evaluation.review import DECISIONS
 from defect_detect.explore import evaluations, names, rows, service
 from defect_detect.explore.names import ALARMED, NAMESPACE, TRUTH
@@ -40,7 +40,7 @@ def recompute(dataset: Any, shown: Shown, progress: Callable[[float], None] | No
         truth = shown.held.truth
         alarmed = suspects({entrant.name: entrant.judged for entrant in shown.entrants}).alarmed_by_all
         made = documents(
-            fiftyone, truth, told, rows.missed_by(judged, truth.defects.counts), alarmed,
+            fiftyone, truth, told, missed_by(judged), alarmed,
             image_columns=names.columns(truth.images.attribute, keys),
             defect_columns=names.columns([name for name in truth.defects.attribute if name != "severity"], keys),
             sizes=shown.held.comparison.protocol.sizes, mark=dataset.info[NAMESPACE]["content"],
