@@ -17,15 +17,19 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import importlib.util
 import multiprocessing
 import os
 import resource
 import signal
+import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -145,17 +149,16 @@ def bare(fiftyone: Any, truth: Any, said: Any) -> Any:
     return dataset
 
 
-def speed(images: int, runs: int) -> None:
+def speed(images: int, runs: int, mongodb: Any) -> None:
     from defect_detect.explore import datasets, service
     from defect_detect.explore.store import store
 
     truth, all_said = make(images, "test")
     said = {"a": all_said["a"]}
     fiftyone = service.connect()
-    database = _mongod()
 
     def busy() -> float:
-        used = database.cpu_times()
+        used = mongodb.cpu_times()
         return time.process_time() + used.user + used.system
 
     taken: dict[str, list[float]] = {name: [] for name in ("import", "evaluate", "ours", "bare")}
@@ -194,16 +197,28 @@ def speed(images: int, runs: int) -> None:
     print("  " + "; ".join(f"{name} {' '.join(f'{one:.2f}' for one in seconds)}" for name, seconds in taken.items()))
 
 
-def _mongod() -> Any:
+@contextmanager
+def own_mongodb() -> Iterator[Any]:
+    """A MongoDB of the benchmark's own: FiftyOne would share whichever it finds running."""
     import psutil
 
-    home = os.environ["FIFTYONE_DATABASE_DIR"]
-    [found] = [one for one in psutil.process_iter(["name", "cmdline"]) if _is_mongod(one.info, home)]
-    return found
-
-
-def _is_mongod(told: dict[str, Any], home: str) -> bool:
-    return told["name"] == "mongod" and home in (told["cmdline"] or ())
+    spec = importlib.util.find_spec("fiftyone")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    binary = Path(spec.submodule_search_locations[0]) / "db/bin/mongod"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as home:
+        command = [binary, "--dbpath", home, "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            os.environ["FIFTYONE_DATABASE_URI"] = f"mongodb://127.0.0.1:{port}/"
+            while True:
+                with socket.socket() as knock:
+                    if knock.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.2)
+            yield psutil.Process(process.pid)
+            process.terminate()
 
 
 def large(images: int, place: str, answer: Connection) -> None:
@@ -298,18 +313,17 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--large", type=int, default=20000, help="0: leave it out")
     arguments = parser.parse_args()
-    home = tempfile.mkdtemp(prefix="defect-detect-mongo-")  # stays, since FiftyOne ends its MongoDB after this process
-    os.environ |= {"FIFTYONE_DATABASE_DIR": home, "FIFTYONE_DATABASE_NAME": "benchmark"}
     versions = {name: importlib.metadata.version(name) for name in ("fiftyone", "pymongo", "numpy")}
     print(f"Python {sys.version.split()[0]}, {versions}", flush=True)
-    from defect_detect.explore import service
+    with own_mongodb() as mongodb:
+        from defect_detect.explore import service
 
-    with service.quiet():
-        for images in arguments.images:
-            speed(images, arguments.runs)
-        if arguments.large:
-            size(arguments.large)
-            panel(arguments.large)
+        with service.quiet():
+            for images in arguments.images:
+                speed(images, arguments.runs, mongodb)
+            if arguments.large:
+                size(arguments.large)
+                panel(arguments.large)
 
 
 if __name__ == "__main__":
