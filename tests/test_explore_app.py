@@ -79,7 +79,7 @@ def app(environment: dict[str, str], folder: Path):
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             said = [process.stdout.readline(), process.stdout.readline()]
-            yield re.search(r"http://\S+", said[1])[0], port
+            yield re.search(r"http://[^\s?]+", said[1])[0], port
             process.send_signal(signal.SIGINT)
             rest = process.stdout.read()
             assert (process.wait(60), rest.strip()) == (0, "closed; the dataset stays")

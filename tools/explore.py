@@ -9,7 +9,7 @@ from pathlib import Path
 from defect_detect import options
 from defect_detect.errors import ConfigError, Fault
 from defect_detect.explore.app import LOCAL, PORT, is_private, open_app
-from defect_detect.explore.plugin import installed
+from defect_detect.explore.plugin import installed, workspace
 
 EXAMPLES = """
 examples:
@@ -70,6 +70,7 @@ def _explore(arguments: argparse.Namespace) -> int:
         address=arguments.address,
         port=arguments.port,
         headless=arguments.headless,
+        workspace=workspace.SLUG,
         ready=lambda url: print(f"open {url}   (Ctrl-C ends it)", flush=True),
     )
     print("closed; the dataset stays")

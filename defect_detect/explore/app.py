@@ -31,10 +31,12 @@ def open_app(
     port: int = PORT,
     headless: bool = False,
     ready: Callable[[str], None] | None = None,
+    workspace: str | None = None,
 ) -> None:
     """Serve the App on dataset `name` until Ctrl-C or SIGTERM.
 
-    `ready` is called with the address (URL) when the App answers; unless `headless`, a browser is opened.
+    `ready` is called with the address (URL) when the App answers; unless `headless`, a browser is opened. It
+    leads to the saved `workspace`, as an address names it.
 
     Raises:
         FrameworkMissing: FiftyOne or its database can't be had.
@@ -42,6 +44,8 @@ def open_app(
         RunFailed: the App does not start.
     """
     with serving(name, address=address, port=port) as url, _until_told() as stop:
+        if workspace is not None:
+            url = f"{url}?workspace={quote(workspace, safe='')}"  # noqa: PLW2901 - the same address, more exactly
         if ready is not None:
             ready(url)
         if not headless:

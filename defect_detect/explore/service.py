@@ -31,6 +31,8 @@ def connect() -> ModuleType:
         FrameworkMissing: FiftyOne isn't installed or broken, or no database answers; says what to do.
     """
     os.environ["FIFTYONE_DO_NOT_TRACK"] = "1"
+    # Else the App's server loads all plugins anew for every click.
+    os.environ.setdefault("FIFTYONE_PLUGINS_CACHE_ENABLED", "1")
     if importlib.util.find_spec("fiftyone") is None:
         raise FrameworkMissing(
             Fault(where="FiftyOne", expected="it to be installed", found="no such package", fix=_INSTALL)

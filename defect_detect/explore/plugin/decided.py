@@ -185,6 +185,8 @@ def _check(labels: Mapping[str, Sequence[str]], decision: str) -> None:
         allowed = OF_DEFECTS if field == TRUTH else OF_PLACES
         if ids and decision not in allowed:
             what = "ground truth" if field == TRUTH else "predictions"
-            faults.append(Fault(where=f"labels of {field}", expected=f"for {what}: {', '.join(allowed)}", found=decision))
+            faults.append(
+                Fault(where=f"labels of {field}", expected=f"for {what}: {', '.join(allowed)}", found=decision)
+            )
     if faults:
         raise DatasetError(*faults)

@@ -25,19 +25,19 @@ WIDTH = {"container": {"sx": {"minWidth": 150}}}
 def settings(panel: Any, held: Columns, wanted: Asked, changed: Handler) -> None:
     """Detectors, rule and operating point."""
     row = panel.h_stack("settings", gap=2, align_y="center", componentsProps={"grid": {"sx": {"flexWrap": "wrap"}}})
-    _choice(row, "operating", "Operating point", _operating(held), wanted.operating, changed)
+    _choice(row, "operating", "Operating point", _operating(held), value=wanted.operating, changed=changed)
     whole = held.comparison.protocol.iou
     ious = {f"{iou:g}": f"IoU ≥ {iou:g}" for iou in sorted({*IOUS, whole})}
-    _choice(row, "iou", "A hit needs", ious, f"{wanted.rule.iou:g}", changed)
+    _choice(row, "iou", "A hit needs", ious, value=f"{wanted.rule.iou:g}", changed=changed)
     if held.comparison.protocol.geometry == "mask" or _masked(held):
-        _choice(row, "geometry", "of", {"box": "boxes", "mask": "masks"}, wanted.rule.geometry, changed)
+        _choice(row, "geometry", "of", {"box": "boxes", "mask": "masks"}, value=wanted.rule.geometry, changed=changed)
     who = types.DropdownView(multiple=True, label="Detectors", componentsProps=WIDTH)
     for name in held.names:
         who.add_choice(name, label=name)
     row.list("detectors", types.String(), view=who, default=list(wanted.names), on_change=changed)
     scores = dict(wanted.scores)
     if wanted.operating == SCORE:
-        _slider(panel, "score", "Threshold of all", scores[wanted.names[0]], changed)
+        _slider(panel, "score", "Threshold", scores[wanted.names[0]], changed)
     elif wanted.operating == SCORES:
         for name in wanted.names:
             _slider(panel, f"score_{held.names.index(name)}", name, scores[name], changed)
@@ -70,8 +70,8 @@ def tabs(panel: Any, chosen: str, changed: Handler) -> None:
 def listing(panel: Any, kinds: Mapping[str, str], which: str, order: str, changed: Handler) -> None:
     """Which misses are listed, in which order."""
     row = panel.h_stack("listing", gap=2)
-    _choice(row, "which", "Defects", kinds, which, changed)
-    _choice(row, "order", "Order", ORDERS, order, changed)
+    _choice(row, "which", "Defects", kinds, value=which, changed=changed)
+    _choice(row, "order", "Order", ORDERS, value=order, changed=changed)
 
 
 def buttons(panel: Any, name: str, told: Sequence[tuple[str, str, Handler, Mapping[str, Any]]]) -> None:
@@ -83,8 +83,7 @@ def buttons(panel: Any, name: str, told: Sequence[tuple[str, str, Handler, Mappi
 
 def decisions(panel: Any, clicked: Handler) -> None:
     """One button for each decision, and one that takes it away."""
-    words = [word for word in DECISIONS]
-    buttons(panel, "decisions", [(word.replace(" ", "_"), word, clicked, {"decision": word}) for word in words])
+    buttons(panel, "decisions", [(word.replace(" ", "_"), word, clicked, {"decision": word}) for word in DECISIONS])
 
 
 def _operating(held: Columns) -> dict[str, str]:
@@ -98,7 +97,7 @@ def _masked(held: Columns) -> bool:
     return held.truth.has_masks and all(one.region is not None or not len(one) for one in said)
 
 
-def _choice(row: Any, name: str, label: str, choices: Mapping[str, str], value: str, changed: Handler) -> None:
+def _choice(row: Any, name: str, label: str, choices: Mapping[str, str], *, value: str, changed: Handler) -> None:
     view = types.DropdownView(label=label, componentsProps=WIDTH)
     for one, text in choices.items():
         view.add_choice(one, label=text)
@@ -108,5 +107,3 @@ def _choice(row: Any, name: str, label: str, choices: Mapping[str, str], value: 
 def _slider(panel: Any, name: str, label: str, value: float, changed: Handler) -> None:
     view = types.SliderView(label=label, label_position="left", value_precision=3, view_multiple_of=0.001)
     panel.float(name, min=0.0, max=1.0, view=view, default=value, on_change=changed)
-
-

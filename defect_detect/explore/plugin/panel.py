@@ -114,7 +114,9 @@ class MissedDefects(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
             return
         labels = chosen(ctx)
         if not labels:
-            ctx.ops.notify("Select labels first: a patch by its corner, or a box in an open picture.", variant="warning")
+            ctx.ops.notify(
+                "Select labels first: a patch by its corner, or a box in an open picture.", variant="warning"
+            )
             return
         word = str(ctx.params["decision"])
         try:
@@ -288,5 +290,3 @@ def _note(shown: Shown) -> str:
     if wanted.operating != STORED:
         text += " The colours in the pictures stay those of the comparison's operating point."
     return text + "".join(f"\n\n**{name}:** {reason}" for name, reason in shown.why.items())
-
-

@@ -65,7 +65,11 @@ def said_of(shown: Shown) -> str:
         scores = dict(wanted.scores)
         same = len(set(scores.values())) == 1
         point = f"score {next(iter(scores.values())):g}" if same else ", ".join(f"{n} {s:g}" for n, s in scores.items())
-    return f"{point}, IoU {rule.iou:g} of {rule.geometry}es" if rule.geometry == "box" else f"{point}, IoU {rule.iou:g} of masks"
+    return (
+        f"{point}, IoU {rule.iou:g} of {rule.geometry}es"
+        if rule.geometry == "box"
+        else f"{point}, IoU {rule.iou:g} of masks"
+    )
 
 
 def _write(
@@ -79,7 +83,9 @@ def _write(
     collection = dataset._sample_collection  # noqa: SLF001
     while batch := list(islice(made, BATCH)):
         for document in batch:
-            labels = [one for field in fields if isinstance(told := document.get(field), dict) for one in told["detections"]]
+            labels = [
+                one for field in fields if isinstance(told := document.get(field), dict) for one in told["detections"]
+            ]
             for label in labels if decided else ():
                 label["tags"] = [*label["tags"], *decided.get(str(label["_id"]), ())]
         collection.bulk_write(

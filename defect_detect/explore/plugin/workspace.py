@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 NAME = "missed defects"
+SLUG = "missed-defects"
+"""As FiftyOne names it in an address."""
 
 
 def save(fiftyone: Any, dataset: Any) -> None:

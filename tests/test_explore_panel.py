@@ -1,0 +1,424 @@
+"""The Missed defects panel: in a real browser against comparison.json and `evaluate`, its operators without one."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from rich.console import Console
+
+from defect_detect import comparing
+from defect_detect.errors import ConfigError
+from defect_detect.evaluation import review
+from defect_detect.explore import columns, datasets, names
+from defect_detect.explore.plugin import decided, installed, sheets, workspace
+from defect_detect.explore.plugin.asked import SCORE, asked
+from defect_detect.explore.plugin.shown import show
+
+TOOL = Path(__file__).parents[1] / "tools" / "explore.py"
+CHROMIUM = Path("/usr/bin/chromium")
+DETECTORS = ("vendor-a", "vendor_b", "c")
+START, DRAGGED = 0.5, 0.501
+
+
+def said(root: Path, split: str, seed: int) -> list[dict]:
+    """Most defects found, some under any threshold; alarms where there is nothing."""
+    rng = np.random.default_rng([seed, len(split)])
+    truth = json.loads((root / f"{split}.json").read_text())
+    hits = [
+        {"image_id": one["image_id"], "category_id": one["category_id"], "score": float(rng.uniform(0.2, 1)),
+         "bbox": [one["bbox"][0], one["bbox"][1], one["bbox"][2] * rng.uniform(0.5, 1), one["bbox"][3]]}
+        for one in truth["annotations"] if one["id"] % 7 and rng.random() < 0.9
+    ]  # fmt: skip
+    return hits + [
+        {"image_id": one["id"], "category_id": 1, "bbox": [1, 1, 9, 9], "score": float(rng.uniform(0.05, 0.6))}
+        for one in truth["images"] if rng.random() < 0.5
+    ]  # fmt: skip
+
+
+def compared(tiny: Path, root: Path, policy: str) -> Path:
+    out, given = root / "line 4", []
+    for seed, name in enumerate(DETECTORS):
+        for split in ("val", "test"):
+            path = root / f"{name}-{split}.json"
+            told = said(tiny, split, seed)
+            if split == "test":
+                # A score on which the drag below turns.
+                told[0]["score"] = (START + DRAGGED) / 2
+            path.write_text(json.dumps(told))
+            given.append(f"{name}:{split}={path}")
+    comparing.run(
+        comparing.Source(path=tiny), out, detectors=[], given=given, fiftyone=False, console=Console(quiet=True),
+        judging=comparing.Judging(policy=policy, resamples=40),
+    )  # fmt: skip
+    return out
+
+
+@pytest.fixture(scope="module")
+def folder(tiny, tmp_path_factory) -> Path:
+    return compared(tiny, tmp_path_factory.mktemp("runs"), "fppi<=0.5")
+
+
+@pytest.fixture(scope="module")
+def at_score(tiny, tmp_path_factory) -> dict:
+    """What `evaluate` says at the score that the slider is dragged to."""
+    return json.loads(
+        (compared(tiny, tmp_path_factory.mktemp("again"), f"score={DRAGGED}") / "comparison.json").read_text()
+    )
+
+
+# The browser
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory) -> dict[str, str]:
+    return os.environ | {
+        "FIFTYONE_DATABASE_DIR": str(tmp_path_factory.mktemp("mongo")),
+        "FIFTYONE_DATABASE_NAME": f"test-{uuid.uuid4().hex[:12]}",
+        "FIFTYONE_PLUGINS_DIR": str(tmp_path_factory.mktemp("plugins")),
+    }
+
+
+@contextlib.contextmanager
+def app(environment: dict[str, str], folder: Path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, str(TOOL), str(folder), "--headless", "--port", str(port)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            lines = [process.stdout.readline(), process.stdout.readline()]
+            yield re.search(r"http://\S+", lines[1])[0]
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+            assert process.returncode == 0
+        finally:
+            process.kill()
+
+
+def row_of(page, name: str) -> list[str]:
+    """The texts of the first table row that begins with `name`."""
+    cells = page.locator("tr", has=page.get_by_role("cell", name=name, exact=True)).first.locator("td")
+    return [text.replace("\u00a0", " ").strip() for text in cells.all_inner_texts()]
+
+
+def figures(comparison: dict) -> dict[str, tuple[str, str, str]]:
+    """Detector -> missed, FN rate with its interval, and FPPI, as the panel writes them, of comparison.json."""
+    told = {}
+    for detector in comparison["detectors"]:
+        fn, fppi = detector["test"]["fn_rate"], detector["test"]["fppi"]
+        low, high = (100 * fn["this_threshold"][end] for end in ("low", "high"))
+        told[detector["name"]] = (
+            f"{fn['rate']['count']}/{fn['rate']['of']}",
+            f"{100 * fn['rate']['count'] / fn['rate']['of']:.1f} % [{low:.1f} to {high:.1f}]",
+            f"{fppi['rate']['count'] / fppi['rate']['of']:.3f}",
+        )
+    return told
+
+
+def expect_figures(page, comparison: dict) -> None:
+    from playwright.sync_api import expect
+
+    for name, (missed, rate, fppi) in figures(comparison).items():
+        row = page.locator("tr", has=page.get_by_role("cell", name=name, exact=True)).first
+        expect(row.locator("td").nth(1)).to_have_text(missed, timeout=60_000)
+        found = row_of(page, name)
+        assert (found[2].replace("\n", " "), found[3].split(" ")[0]) == (rate, fppi)
+
+
+@pytest.mark.fiftyone
+@pytest.mark.browser
+def test_the_panel_in_the_app(folder, at_score, environment):
+    from playwright.sync_api import expect, sync_playwright
+
+    stored = json.loads((folder / "comparison.json").read_text())
+    by_all = next(one["count"] for one in stored["agreement"]["subsets"] if len(one["missed_by"]) == len(DETECTORS))
+    assert by_all > 1
+    assert figures(stored) != figures(at_score)
+    outside, errors = [], []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--use-gl=swiftshader"])
+        context = browser.new_context(viewport={"width": 1800, "height": 1100})
+        # Its own switch against the advertisement that covers the page on a first visit.
+        context.add_init_script("window.IS_PLAYWRIGHT = true")
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.route(
+            lambda address: not address.startswith(("http://127.0.0.1", "data:", "blob:")),
+            lambda route: (outside.append(route.request.url), route.abort()),
+        )
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda one: errors.append(one.text) if one.type == "error" else None)
+        with app(environment, folder) as url:
+            page.goto(url)
+            expect_figures(page, stored)
+            # What all miss, as patches: as many, and these.
+            page.get_by_role("cell", name="missed by all 3").click()
+            expect(page.get_by_text(re.compile(rf"^{by_all} patch"))).to_be_visible()
+            # One is a label error.
+            page.get_by_text("Review", exact=True).click()
+            expect(page.get_by_text("Nothing is decided yet.")).to_be_visible()
+            tile = page.locator("[data-cy=looker]").first
+            tile.hover()
+            tile.locator("[data-cy=looker-checkbox-]").click()
+            page.get_by_role("button", name="label error", exact=True).click()
+            expect(page.get_by_text("1 label error", exact=True)).to_be_visible()
+            page.get_by_text("Agreement", exact=True).click()
+            # Another threshold says what `evaluate` says there.
+            page.get_by_text("as compared: fppi<=0.5").click()
+            page.get_by_role("option", name="drag one threshold for all").click()
+            expect(row_at(page, "vendor-a", 6)).to_have_text(f"{START:.4f}")
+            page.get_by_role("slider").last.focus()
+            page.keyboard.press("ArrowRight")
+            expect(row_at(page, "vendor-a", 6)).to_have_text(f"{DRAGGED:.4f}")
+            expect_figures(page, at_score)
+        with app(environment, folder) as url:
+            page.goto(url)
+            page.get_by_text("Review", exact=True).click()
+            expect(page.get_by_text("1 label error", exact=True)).to_be_visible()
+        browser.close()
+    # The fonts, which it does without; Chromium calls that an error.
+    assert {re.match(r"https?://([^/]+)", one)[1] for one in outside} <= {"fonts.googleapis.com"}
+    assert [one for one in errors if "net::ERR_FAILED" not in one] == []
+    kept = review.read(folder / decided.FILE).decided
+    assert [one.decision for one in kept] == [review.LABEL_ERROR]
+    assert sorted(kept[0].missed_by) == sorted(DETECTORS)
+
+
+def row_at(page, name: str, column: int):
+    return page.locator("tr", has=page.get_by_role("cell", name=name, exact=True)).first.locator("td").nth(column)
+
+
+# The tables
+
+
+def test_every_cell_opens_as_many_defects_as_it_says(folder):
+    held = columns.load(folder)
+    shown = show(folder, asked({}, held))
+    truth = held.truth.defects
+    assert sum(int(row[1]) for row in sheets.agreement(shown).rows) == truth.counts.sum()
+    for number, row in enumerate(sheets.agreement(shown).rows):
+        assert sheets.agreement(shown).clicked(number, 0).where.sum() == int(row[1])
+    for number, row in enumerate(sheets.figures(shown).rows):
+        assert sheets.figures(shown).clicked(number, 0).where.sum() == int(row[1].split("/")[0])
+    parts, reasons = sheets.by_part(shown), sheets.by_reason(shown)
+    assert {row[0] for row in parts.rows} >= {"class", "size"}
+    for number, row in enumerate(parts.rows):
+        for column in range(2, len(row)):
+            if row[column] != "n/a":
+                assert parts.clicked(number, column).where.sum() == int(re.search(r"\((\d+)/", row[column])[1])
+    assert sum(int(cell) for row in reasons.rows for cell in row[2:]) > 0
+    for number, row in enumerate(reasons.rows):
+        for column in range(2, len(row)):
+            assert reasons.clicked(number, column).where.sum() == int(row[column])
+
+
+@pytest.mark.parametrize(("order", "descending"), [("size", True), ("size", False), ("score", True), ("class", False)])
+def test_the_list_is_sorted_and_whole(folder, order, descending):
+    shown = show(folder, asked({}, columns.load(folder)))
+    where = sheets.agreement(shown).clicked(0, 0).where
+    told, ids = sheets.misses(shown, where, by=order, descending=descending, start=0, most=10_000)
+    assert len(ids) == len(set(ids)) == where.sum() == len(told.rows)
+    column = {"class": 0, "size": 1, "score": 2}[order]
+    values = [
+        row[0] if column == 0 else float((row[column].split() or [0])[0].replace("none", "-1")) for row in told.rows
+    ]
+    assert values == sorted(values, reverse=descending)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{"iou": "x"}, {"detectors": ["gone"]}, {"detectors": []}, {"operating": "score", "score": None}, {"geometry": ""}],
+)
+def test_a_state_without_sense_is_the_comparisons_own(folder, state):
+    held = columns.load(folder)
+    wanted = asked(state, held)
+    assert wanted.names == held.names
+    assert wanted.rule == held.rule
+
+
+# The plugin's folder
+
+
+def test_the_plugin_is_installed_brought_up_to_date_and_removed(tmp_path):
+    other = tmp_path / "theirs"
+    other.mkdir()
+    (other / "fiftyone.yml").write_text("name: theirs\n")
+    place = installed.install(tmp_path)
+    (place / "__init__.py").write_text("old")
+    assert installed.install(tmp_path) == place
+    assert "register" in (place / "__init__.py").read_text()
+    assert installed.remove(tmp_path) == place
+    assert installed.remove(tmp_path) is None
+    assert [one.name for one in tmp_path.iterdir()] == ["theirs"]
+
+
+@pytest.mark.parametrize("text", ["name: somebody\n", "- a\n", "{", ""])
+def test_somebody_elses_plugin_of_our_folders_name_is_left_alone(tmp_path, text):
+    place = tmp_path / installed.FOLDER
+    place.mkdir()
+    (place / "fiftyone.yml").write_text(text)
+    with pytest.raises(ConfigError, match="something else"):
+        installed.install(tmp_path)
+    assert installed.remove(tmp_path) is None
+    assert [one.name for one in place.iterdir()] == ["fiftyone.yml"]
+
+
+# The operators
+
+
+@pytest.fixture(scope="module")
+def stored(fiftyone, folder, tmp_path_factory):
+    """The comparison's dataset, and a way to call what the plugin brings."""
+    import asyncio
+
+    from fiftyone.operators.executor import execute_or_delegate_operator
+
+    from defect_detect import folder as comparisons
+    from defect_detect.explore.store import store
+
+    before, fiftyone.config.plugins_dir = fiftyone.config.plugins_dir, str(tmp_path_factory.mktemp("plugins"))
+    installed.install(Path(fiftyone.config.plugins_dir))
+
+    def keep() -> str:
+        comparison, judged, truth = comparisons.load(folder)
+        return store("line 4", comparison, judged, truth, folder=folder)
+
+    def act(operator: str, params: dict | None = None, **more) -> dict:
+        request = {"dataset_name": keep(), "params": params or {}, **more}
+        done = asyncio.run(execute_or_delegate_operator(f"{names.PLUGIN}/{operator}", request, exhaust=True)).to_json()
+        assert not done["error"], done["error"]
+        asked_for = {one["operator_uri"].rsplit("/", 1)[-1]: one["params"] for one in done["executor"]["requests"]}
+        return asked_for | {"said": (done["result"] or {}).get("said")}
+
+    yield act, keep
+    fiftyone.config.plugins_dir = before
+
+
+def shown_ids(done: dict) -> set[str]:
+    stages = done["set_view"]["view"]
+    assert [one["_cls"].rsplit(".", 1)[-1] for one in stages] == ["SelectLabels", "ToPatches"]
+    return set(dict(stages[0]["kwargs"])["ids"])
+
+
+@pytest.mark.fiftyone
+def test_operators_show_the_defects_they_are_asked_for(fiftyone, folder, stored):
+    act, keep = stored
+    dataset = fiftyone.load_dataset(keep())
+    of = {d.id: d for sample in dataset for d in sample.ground_truth.detections if d.fate != "not counted"}
+    assert shown_ids(act("show_misses", {"detector": "c"})) == {i for i, d in of.items() if "c" in d.missed_by}
+    assert shown_ids(act("show_misses", {"detector": "all"})) == {i for i, d in of.items() if len(d.missed_by) == 3}
+    small = {i for i, d in of.items() if "vendor_b" in d.missed_by and d.vendor_b_reason == "unseen"}
+    assert shown_ids(act("show_misses", {"detector": "vendor_b", "reason": "unseen"})) == small
+    pair = {}
+    for kind in ("hit-hit", "hit-miss", "miss-hit", "miss-miss"):
+        done = act("compare_two", {"first": "vendor-a", "second": "c", "kind": kind})
+        pair[kind] = shown_ids(done) if "set_view" in done else set()
+    assert set.union(*pair.values()) == set(of)
+    assert sum(map(len, pair.values())) == len(of)
+    assert pair["miss-hit"] == {i for i, d in of.items() if "vendor-a" in d.missed_by and "c" not in d.missed_by}
+
+
+@pytest.mark.fiftyone
+def test_panel_events_open_what_was_clicked(fiftyone, folder, stored):
+    act, _ = stored
+    held = columns.load(folder)
+    wanted = asked({"operating": SCORE, "score": 0.7}, held)
+    sheet = sheets.agreement(show(folder, wanted))
+    state = {"settings": {"operating": SCORE}, "score": 0.7}
+    done = act("missed_defects", {"__method__": "clicked_agreement", "panel_id": "p", "panel_state": state, "row": 0})
+    from defect_detect.explore.selected import label_ids
+
+    assert shown_ids(done) == set(label_ids(held, sheet.clicked(0, 0).where))
+    assert done["patch_panel_data"]["data"]["agreement"][0]["c0"] == sheet.rows[0][0]
+
+
+@pytest.mark.fiftyone
+def test_marks_are_kept_checked_counted_in_and_survive_the_dataset(fiftyone, folder, stored):
+    act, keep = stored
+    (folder / decided.FILE).unlink(missing_ok=True)
+    dataset = fiftyone.load_dataset(keep())
+    missed = [(s.id, d.id) for s in dataset for d in s.ground_truth.detections if d.missed_by and len(d.missed_by) == 3]
+    alarm = next((s.id, d.id) for s in dataset for d in s["c"].detections if d.outcome == "background")
+
+    def select(field: str, pair: tuple[str, str]) -> list[dict[str, str]]:
+        return [{"field": field, "sample_id": pair[0], "label_id": pair[1]}]
+
+    refused = act("mark", {"decision": "unlabelled defect"}, selected_labels=select("ground_truth", missed[0]))
+    assert "for ground truth" in refused["said"]
+    assert not (folder / decided.FILE).exists()
+    act("mark", {"decision": "true miss"}, selected_labels=select("ground_truth", missed[0]))
+    act("mark", {"decision": "label error"}, selected_labels=select("ground_truth", missed[0]))
+    act("mark", {"decision": "unlabelled defect"}, selected_labels=select("c", alarm))
+    kept = review.read(folder / decided.FILE)
+    assert sorted(one.decision for one in kept.decided) == ["label error", "unlabelled defect"]
+    assert kept.header.sample is not None
+    assert sum(one.sampled for one in kept.entries) == kept.header.sample.drawn > 0
+    before = show(folder, asked({}, columns.load(folder))).figures["c"].fn_rate.rate
+    after = show(folder, asked({"corrected": True}, columns.load(folder))).figures["c"].fn_rate.rate
+    # One miss is none any more, one alarm is a hit.
+    assert (after.count, after.of) == (before.count - 1, before.of)
+    assert datasets.remove(folder) == dataset.name
+    again = fiftyone.load_dataset(keep())
+    assert decided.tagged(again) == {}
+    act("missed_defects", {"__method__": "on_load", "panel_id": "p", "panel_state": {}})
+    again.reload()
+    assert set(decided.tagged(again)) == {missed[0][1], alarm[1]}
+    act("mark", {"decision": "not decided"}, selected_labels=select("c", alarm))
+    assert [one.decision for one in review.read(folder / decided.FILE).decided] == ["label error"]
+    (folder / decided.FILE).unlink()
+
+
+@pytest.mark.fiftyone
+def test_a_view_is_exported_as_coco_with_all_labels_of_its_pictures(fiftyone, folder, stored, tmp_path):
+    act, _ = stored
+    out = tmp_path / "view.json"
+    assert str(out) in act("export_coco", {"out": str(out)})["said"]
+    assert "a new file" in act("export_coco", {"out": str(out)})["said"]
+    truth = columns.load(folder).truth
+    told = json.loads(out.read_text())
+    assert len(told["images"]) == len(truth.images)
+    assert len(told["annotations"]) == len(truth.defects)
+    assert all((truth.root / one["file_name"]).is_file() for one in told["images"])
+
+
+@pytest.mark.fiftyone
+def test_recomputing_writes_the_fates_at_that_threshold_and_back(fiftyone, folder, stored):
+    act, keep = stored
+    dataset = fiftyone.load_dataset(keep())
+    before = {key: dataset.sum(f"{key}_fn") for key in dataset.list_evaluations()}
+    assert act("recompute", {"operating": "score", "score": 0.8})["said"].endswith("score 0.8, IoU 0.5 of boxes")
+    dataset.reload()
+    shown = show(folder, asked({"operating": SCORE, "score": 0.8}, columns.load(folder)))
+    for one in shown.entrants:
+        key = names.identifier(one.name)
+        assert dataset.sum(f"{key}_fn") == shown.figures[one.name].fn_rate.rate.count != before[key]
+        told = dataset.count_values(f"ground_truth.detections.{key}")
+        assert told["fn"] == dataset.sum(f"{key}_fn")
+        assert dataset.load_evaluation_results(key).metrics()["recall"] == pytest.approx(
+            1 - shown.figures[one.name].fn_rate.rate.value
+        )
+    act("recompute", {"operating": "stored"})
+    dataset.reload()
+    assert {key: dataset.sum(f"{key}_fn") for key in dataset.list_evaluations()} == before
+
+
+@pytest.mark.fiftyone
+def test_the_workspace_shows_pictures_and_panel(fiftyone, stored):
+    _, keep = stored
+    spaces = fiftyone.load_dataset(keep()).load_workspace(workspace.NAME)
+    assert [space.children[0].type for space in spaces.children] == ["Samples", "missed_defects"]
+    assert all(space.active_child == space.children[0].component_id for space in spaces.children)
+
+
+def test_the_definition_names_all_that_is_registered():
+    said = yaml.safe_load((Path(installed.__file__).parent / "entry" / "fiftyone.yml").read_text())
+    assert said["name"] == names.PLUGIN
