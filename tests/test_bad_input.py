@@ -7,6 +7,7 @@ import importlib.util
 import json
 import re
 import signal
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -141,6 +142,15 @@ def check_numbers(content: dict[str, list[dict[str, object]]]) -> None:
         assert 0 <= x < x + w <= width + 1e-9
         assert 0 <= y < y + h <= height + 1e-9
         assert 0 < defect["area"] <= width * height
+
+
+@pytest.mark.parametrize("case", rows()[7::55], ids=lambda case: f"{case.kind}-{case.name}")
+def test_a_process_of_its_own_says_the_same(case: Case, sound: Sound, tmp_path: Path) -> None:
+    name, *arguments = case.given(Place(home=tmp_path, sound=sound))
+    command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments)]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=PATIENCE)
+    assert run.returncode in case.codes, run.stderr
+    assert "Traceback" not in run.stdout + run.stderr
 
 
 def test_the_table_is_large_and_has_no_row_twice() -> None:

@@ -18,6 +18,7 @@ from defect_detect.errors import Fault, PredictionsError
 from defect_detect.tables import Predictions, Region
 
 _LISTED = 20
+_ENOUGH = 1000
 _KEYS = "Each is an object with image_id, category_id, bbox and score."
 _BROKEN = "Did the detector diverge, or does its writer do something else? Write the file anew."
 
@@ -31,9 +32,11 @@ def of_entries(path: Path, raw: bytes, names: Names, ids: str) -> Predictions:
     entries = _listed(path, parsing.parse(raw, where=str(path), error=PredictionsError))
     space = decide(path, *used(entries), names, ids=ids)
     faults: list[Fault] = []
-    rows = [
-        _row(f"{path.name}[{at}]", entry, names=names, space=space, faults=faults) for at, entry in enumerate(entries)
-    ]
+    rows = []
+    for at, entry in enumerate(entries):
+        rows.append(_row(f"{path.name}[{at}]", entry, names=names, space=space, faults=faults))
+        if len(faults) > _ENOUGH:
+            break
     found = [row for row in rows if row is not None]
     with_region = sum(row[4] is not None for row in found)
     if 0 < with_region < len(found) and not faults:
@@ -102,5 +105,6 @@ def _row(where: str, entry: Any, *, names: Names, space: Space, faults: list[Fau
 def _first(path: Path, faults: list[Fault]) -> list[Fault]:
     if len(faults) <= _LISTED:
         return faults
-    rest = Fault(where=str(path), expected="no faults", found=f"{len(faults)} in all, the first {_LISTED} listed")
+    all_of = f"more than {_ENOUGH:,}" if len(faults) > _ENOUGH else f"{len(faults)} in all"
+    rest = Fault(where=str(path), expected="no faults", found=f"{all_of}, the first {_LISTED} listed")
     return [*faults[:_LISTED], rest]

@@ -35,7 +35,7 @@ _BEGINNINGS = (
     (b"\xff\xd8\xff", "a JPEG picture", "Give the JSON file."),
 )  # fmt: skip
 _MARKUP = re.compile(rb"\s*<(!doctype html|html|\?xml|annotation)", re.IGNORECASE)
-_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+_PIECE = 1 << 20
 _STRING = re.compile(rb'"[^"]*"?')
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
 
@@ -112,11 +112,16 @@ def parse(raw: bytes, *, where: str, error: type[InputError], literals: Counter[
 
 def depth(raw: bytes) -> int:
     """The deepest level of brackets outside strings, in one pass and without recursion."""
-    # Only escapes can hide a quote; most files have none, and the search for one is fast.
-    plain = _ESCAPE.sub(b"", raw) if b"\\" in raw else raw
+    # Only escapes can hide a quote; most files have none, and the search for one is fast. Backslashes pair from
+    # the left, as `replace` takes them, so what then stands before a quote escapes it.
+    plain = raw.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in raw else raw
     brackets = np.frombuffer(_STRING.sub(b"", plain.translate(None, _NOT_STRUCTURE)), np.uint8)
-    step = np.where((brackets == ord("[")) | (brackets == ord("{")), 1, -1).astype(np.int32)
-    return int(np.cumsum(step).max(initial=0))
+    level = deepest = 0
+    for start in range(0, len(brackets), _PIECE):
+        piece = brackets[start : start + _PIECE]
+        levels = level + np.cumsum(np.where((piece == ord("[")) | (piece == ord("{")), 1, -1), dtype=np.int64)
+        level, deepest = int(levels[-1]), max(deepest, int(levels.max()))
+    return deepest
 
 
 def _loads(text: str, *, where: str, error: type[InputError], literals: Counter[str] | None) -> Any:

@@ -1,0 +1,63 @@
+"""Large bad inputs are refused soon, by processes that stay small: 150 MB and three times the input.
+
+Files that have to be explained entry by entry become Python objects first, which takes up to ten times the input.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MIB = 1 << 20
+LARGE = 12 * MIB
+
+# The parent's own size would count as the child's peak: a small process in between starts the tool and measures it.
+MEASURE = """
+import os, resource, subprocess, sys
+run = subprocess.run(sys.argv[1:], capture_output=True, text=True, timeout=300)
+print(run.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024, "Traceback" in run.stderr)
+"""
+ENTRY = b'{"image_id":1,"category_id":1,"bbox":[1,2,3,4],"score":0.5},'
+NAN = ENTRY.replace(b"[1,", b"[NaN,")
+INPUTS: dict[str, Callable[[], bytes]] = {
+    "brackets": lambda: b"[" * LARGE,
+    "blanks": lambda: b" " * LARGE,
+    "one string": lambda: b'"' + b"a" * LARGE + b'"',
+    "escapes": lambda: b'"' + b"\\u00e9" * (LARGE // 6) + b'"',
+    "backslashes": lambda: b'"' + b"\\\\" * (LARGE // 2) + b'"',
+    "cut off": lambda: b"[" + ENTRY * (LARGE // len(ENTRY)),
+    "boxes of NaN": lambda: b"[" + NAN * (LARGE // len(NAN)) + NAN[:-1] + b"]",
+    "binary": lambda: bytes(range(256)) * (LARGE // 256),
+}
+EXPLAINED = ("cut off", "boxes of NaN")
+
+
+def peak(*command: object) -> tuple[int, int]:
+    """Exit code and peak memory in bytes."""
+    run = subprocess.run(
+        [sys.executable, "-c", MEASURE, sys.executable, *map(str, command)], capture_output=True, text=True, check=True
+    )
+    code, size, broken = run.stdout.split()
+    assert broken == "False"
+    return int(code), int(size)
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_memory_stays_bounded(name: str, tiny: Path, tmp_path: Path) -> None:
+    path = tmp_path / "large.json"
+    path.write_bytes(INPUTS[name]())
+    allowed = 150 * 10**6 + (10 if name in EXPLAINED else 3) * path.stat().st_size
+
+    code, size = peak(ROOT / "tools/normalize.py", path, "--images", tmp_path, "--out", tmp_path / "out")
+    assert code == 2
+    assert size < allowed
+    code, size = peak(ROOT / "tools/evaluate.py", tiny, "--predictions", f"a={path}", "--out", tmp_path / "judged",
+                      "--policy", "score=0.5", "--no-fiftyone")  # fmt: skip
+    assert code == 2
+    assert size < allowed
+    assert not (tmp_path / "out").exists()
