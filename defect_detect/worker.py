@@ -57,6 +57,9 @@ def main() -> None:
         task = job.decode_job(text)
         watch = Watching(wire, out)
         result = _train(task, out, watch) if isinstance(task, job.TrainJob) else _predict(task, out, watch)
+    except KeyboardInterrupt:
+        print("interrupted; the same job goes on after the last epoch that was kept")  # noqa: T201 - the log
+        sys.exit(128 + signal.SIGINT)
     except Exception as error:  # noqa: BLE001 - whatever it was, the parent must hear of it
         with contextlib.suppress(OSError):  # the log's disk may be full
             traceback.print_exc()
