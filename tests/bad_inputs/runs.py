@@ -121,6 +121,7 @@ COMPARISONS = (
     _comparison("request without detectors", "request.json", _set(trained={}, foreign={}), "expected figures of"),
     _comparison("request of an IoU of 7", "request.json", _set(iou=7), "IoU"),
     _comparison("request of a dataset elsewhere", "request.json", _set(dataset="/none"), "/none"),
+    _comparison("request of a dataset with a long name", "request.json", _set(dataset="d" * 5000), "normalized"),
     _comparison("request of val only", "request.json", _set(foreign={"vendor": ["val"]}), "splits"),
     _comparison("figures empty", "comparison.json", lambda c: b"", "comparison"),
     _comparison("figures cut off", "comparison.json", lambda c: coded(c)[:-99], "comparison"),
