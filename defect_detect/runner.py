@@ -138,6 +138,7 @@ def execute(
         RunFailed: it failed. WorkerDied: it ended without a result.
         KeyboardInterrupt: passed on, after the worker has ended.
     """
+    sweep(run)
     if (done := finished(run, wanted)) is not None:
         resuming.clear(run)  # it was killed between its result and this
         return done
@@ -167,7 +168,6 @@ def _make_room(run: Path, wanted: job.Job) -> None:
     What that try goes on from stays, and its log.
     """
     run.mkdir(parents=True, exist_ok=True)
-    sweep(run)
     if _holds_work(run, wanted):
         aside = next(p for n in range(1, 10_000) if not (p := run.with_name(f"{run.name}.replaced-{n}")).exists())
         run.rename(aside)
