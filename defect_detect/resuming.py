@@ -78,7 +78,8 @@ class Keeper:
                     f" {'; '.join(differences)}")  # fmt: skip
                 return None
             self.best = (record.best, record.best_sha256)
-            self._clear(keep=(record,))
+            before = [one for one in self._records() if one.epoch < record.epoch]
+            self._clear(keep=[record, *before][:KEPT])
             return record
         clear(self.folder.parent)
         return None
@@ -204,7 +205,12 @@ def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 def _write(path: Path, writer: Writer) -> str:
     with replacing(path) as file:
         hashed = _Hashed(file)
-        writer(hashed)  # type: ignore[arg-type]  # all that writers ask for is `write`
+        try:
+            writer(hashed)  # type: ignore[arg-type]  # all that writers ask for is `write`
+        except Exception:
+            if hashed.failed is not None:  # torch makes an error of its own of a full disk
+                raise hashed.failed from None
+            raise
     return hashed.digest.hexdigest()
 
 
@@ -214,10 +220,15 @@ class _Hashed:
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self.digest = hashlib.sha256()
+        self.failed: OSError | None = None
 
     def write(self, data: Any) -> int:
         self.digest.update(data)
-        return self.file.write(data)
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.failed = error
+            raise
 
     def flush(self) -> None:
         self.file.flush()

@@ -368,9 +368,15 @@ def test_a_damaged_best_checkpoint_is_never_delivered(tmp_path):
 
 
 def test_no_room_for_a_state_is_said_and_leaves_the_one_before(tmp_path):
+    import torch
+
     keeper = keeping(tmp_path, [0.2], [b"1"])
 
-    def full(_file: Any) -> None:
+    def full(file: Any) -> None:
+        file.file = SimpleNamespace(write=no_room)
+        torch.save(torch.zeros(100_000), file)
+
+    def no_room(_data: Any) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     judged = [job.Judged(epoch=k, loss=1, score=0.2, fn_rate=0, seconds=0) for k in (1, 2)]
