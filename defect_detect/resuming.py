@@ -15,20 +15,19 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
 from defect_detect import job
 from defect_detect.data.files import atomic_write, replacing, sha256_file
+from defect_detect.data.hashed import Writer
+from defect_detect.data.hashed import write as _write
 from defect_detect.errors import RunFailed
 
 FOLDER = "resume"
 """In the run folder; gone once the training has its result."""
 KEPT = 2
-
-Writer = Callable[[BinaryIO], None]
-"""Writes a file's content to where it is told."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -200,38 +199,6 @@ def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
         for name in names
         if then.get(name) != now.get(name)
     ]
-
-
-def _write(path: Path, writer: Writer) -> str:
-    with replacing(path) as file:
-        hashed = _Hashed(file)
-        try:
-            writer(hashed)  # type: ignore[arg-type]  # all that writers ask for is `write`
-        except Exception:
-            if hashed.failed is not None:  # torch makes an error of its own of a full disk
-                raise hashed.failed from None
-            raise
-    return hashed.digest.hexdigest()
-
-
-class _Hashed:
-    """A file that is written from start to end, and the hash of what was written."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.digest = hashlib.sha256()
-        self.failed: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        self.digest.update(data)
-        try:
-            return self.file.write(data)
-        except OSError as error:
-            self.failed = error
-            raise
-
-    def flush(self) -> None:
-        self.file.flush()
 
 
 def _check(path: Path, expected: str) -> None:

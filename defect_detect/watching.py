@@ -13,6 +13,7 @@ import numpy as np
 
 from defect_detect import job, resuming
 from defect_detect.data.files import atomic_write
+from defect_detect.data.hashed import Writer
 from defect_detect.errors import RunFailed
 from defect_detect.evaluation import froc, matching, training_curve
 from defect_detect.tables import Dataset, Predictions
@@ -97,7 +98,7 @@ class Watching:
         stop = record.stop or record.epoch >= self.settings.epochs
         return job.Resumed(epoch=record.epoch, stop=stop, state=self.keeper.state(record))
 
-    def keep(self, state: resuming.Writer, best: resuming.Writer | None) -> Path:
+    def keep(self, state: Writer, best: Writer | None) -> Path:
         """See `backends.Watch`."""
         if self.keeper is None:
             raise RunFailed("a prediction has no epochs")

@@ -24,6 +24,7 @@ from PIL import Image
 
 from defect_detect import installed, job, resuming, runner
 from defect_detect.backends import load
+from defect_detect.data.hashed import Writer
 from defect_detect.errors import ConfigError, RunFailed, WorkerDied
 from defect_detect.geometry import from_mask
 from defect_detect.tables import Category, Dataset, Defects, Images
@@ -57,7 +58,7 @@ class Watched(Watching):
         super().batch(done, of, loss)
         self.maybe("batch", done)
 
-    def keep(self, state: resuming.Writer, best: resuming.Writer | None) -> Path:
+    def keep(self, state: Writer, best: Writer | None) -> Path:
         self.maybe("judged", 0)
         kept = super().keep(state, best)
         self.maybe("kept", 0)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
+from defect_detect.data.hashed import Writer
 from defect_detect.errors import ConfigError, Fault, did_you_mean
 from defect_detect.job import Epoch, PredictOutcome, Resumed, Settings, TrainJob, TrainOutcome
-from defect_detect.resuming import Writer
 from defect_detect.tables import Dataset, Predictions
 
 
