@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from defect_detect import options
-from defect_detect.errors import ConfigError, Fault
+from defect_detect.errors import ConfigError, DatasetError, Fault
 from defect_detect.explore.app import LOCAL, PORT, is_private, open_app
 from defect_detect.explore.plugin import installed, workspace
+
+MAPPED = 2000
 
 EXAMPLES = """
 examples:
@@ -22,7 +25,8 @@ examples:
 
 The App opens on the pictures and, beside them, the Missed defects panel: drag the threshold, click on a number, and the
 defects behind it open as patches. The questions are saved views besides (the menu above the pictures): missed by all,
-missed only by ..., found only by ..., recoverable by threshold, false alarms of all. docs/explore.md says more.
+missed only by ..., found only by ..., recoverable by threshold, false alarms of all. The Embeddings panel maps the
+defects by what they look like (`defect_map`; colour it by fate). docs/explore.md says more.
 """
 
 
@@ -38,6 +42,10 @@ def main() -> int:
         "read this machine's files",
     )  # fmt: skip
     parser.add_argument("--headless", action="store_true", help="open no browser here")
+    parser.add_argument(
+        "--map", action="store_true",
+        help=f"map the defects by what they look like, however many pictures have any (by itself: up to {MAPPED:,})",
+    )  # fmt: skip
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--list", action="store_true", help="say which comparisons are stored, and end")
     what.add_argument("--remove", action="store_true", help="delete the comparison from FiftyOne; its folder stays")
@@ -56,7 +64,7 @@ def _explore(arguments: argparse.Namespace) -> int:
         return _remove(folder)
     if not 0 < arguments.port <= 65535:  # noqa: PLR2004 - the last TCP port
         raise ConfigError(Fault(where="--port", expected="1 to 65535", found=str(arguments.port)))
-    name = _stored(folder)
+    name = _stored(folder, map_all=arguments.map)
     if not is_private(arguments.address):
         print(
             f"warning: {arguments.address} may be reached from other machines. The App asks nobody for a password, and "
@@ -77,22 +85,33 @@ def _explore(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _stored(folder: Path) -> str:
+def _stored(folder: Path, *, map_all: bool) -> str:
     """The dataset's name; stored from the comparison's folder, anew where the comparison changed."""
     from rich.console import Console
     from rich.progress import Progress
 
     from defect_detect import folder as comparisons
+    from defect_detect.explore import lookalikes
     from defect_detect.explore.store import store
 
     comparison, judged, truth = comparisons.load(folder)
     with Progress(console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("looking up the comparison in FiftyOne", total=None)
 
-        def progress(done: int, total: int) -> None:
-            bars.update(task, description="storing the comparison in FiftyOne", completed=done, total=total)
+        def showing(description: str) -> Callable[[int, int], None]:
+            return lambda done, total: bars.update(task, description=description, completed=done, total=total)
 
-        return store(folder.resolve().name, comparison, judged, truth, folder=folder, progress=progress)
+        progress = showing("storing the comparison in FiftyOne")
+        name = store(folder.resolve().name, comparison, judged, truth, folder=folder, progress=progress)
+        pictures = len(set(truth.defects.image.tolist()))
+        if not map_all and pictures > MAPPED:
+            print(f"{pictures:,} pictures with defects: --map adds the map of defects and the search for similar ones")
+            return name
+        try:
+            lookalikes.map_defects(name, truth, showing("looking at the defects"))
+        except DatasetError as error:
+            print(f"no map of defects: {error}", file=sys.stderr)
+        return name
 
 
 def _remove(folder: Path) -> int:

@@ -5,7 +5,9 @@ The map shows where misses cluster: colour it by `fate`, or by a detector's key 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -40,7 +42,7 @@ def map_defects(name: str, truth: Dataset, progress: Callable[[int, int], None] 
     """
     if len(truth.defects) < 3:  # noqa: PLR2004 - two points make no map
         return False
-    with service.quiet():
+    with service.quiet(), _silent():
         fiftyone = service.connect()
         dataset = fiftyone.load_dataset(name)
         if mapped(dataset):
@@ -60,3 +62,15 @@ def map_defects(name: str, truth: Dataset, progress: Callable[[int, int], None] 
             **({"method": "tsne", "seed": 0, "verbose": False} if close else {"method": "pca"}),
         )  # fmt: skip
         return True
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """FiftyOne's brain says every step where the user's commands print."""
+    logger = logging.getLogger("fiftyone")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
