@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import dataclasses
 import json
 import os
 import random
@@ -32,6 +33,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=14)
     parser.add_argument("--detectors", nargs="+", default=CLASSICAL)
     parser.add_argument("--arguments", nargs="+", default=QUICK, metavar="WORD")
+    parser.add_argument("--resumes", action="store_true", help="trainings go on from their last epoch: verify instead")
     parser.add_argument("--fiftyone", action="store_true")
     parser.add_argument("--minutes", type=float, default=600)
     parser.add_argument("--report", type=Path)
@@ -51,7 +53,8 @@ def main() -> int:
     references = []
     for command, where in ((raw, "of-raw"), (ready, "of-ready")):
         (place / where).mkdir(exist_ok=True)
-        references.append(cycles.undisturbed(command, place / where, warm=True))
+        found = cycles.undisturbed(command, place / where, warm=True)
+        references.append(dataclasses.replace(found, resumes=asked.resumes))
         known = references[-1].command
         print(f"undisturbed: {known.seconds:.1f} s, steps {known.steps}", flush=True)
     draw = random.Random(asked.seed)

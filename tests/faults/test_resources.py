@@ -224,7 +224,8 @@ def test_a_process_that_an_owner_left_keeps_the_folder(tmp_path: Path, monkeypat
     left = (
         "import os, subprocess, sys; from pathlib import Path; from defect_detect import holding\n"
         "with holding.hold(Path(sys.argv[1])):\n"
-        "    child = subprocess.Popen(['sleep', '600'], pass_fds=holding.handles(), stdout=subprocess.DEVNULL)\n"
+        "    child = subprocess.Popen(['sleep', '600'], pass_fds=holding.handles(),\n"
+        "                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
         "    print(child.pid, flush=True); os._exit(0)"
     )
     owner = subprocess.run([sys.executable, "-c", left, str(tmp_path)], capture_output=True, check=True)
