@@ -219,7 +219,8 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     versions: dict[str, str]
     """Python, the framework and what it stands on."""
     resumed: list[int] = []
-    """Epochs after which the training was taken up again, in the order of the kills."""
+    """Epochs after which the training was taken up again, in order. A try that was killed before it kept an epoch
+    left nothing in what came of it, and isn't among them."""
     seconds: float
     peak_memory_bytes: int
 
