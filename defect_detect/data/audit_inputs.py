@@ -100,6 +100,19 @@ def _mask_rcnn(asked: Detector) -> Input:
     )  # fmt: skip
 
 
+def _mmdet_ssd(asked: Detector) -> Input:
+    return Input(
+        side=asked.image_size, stretch=True, stride=16 if asked.model.startswith("ssdlite") else 8,
+        source="mmdet/configs: the first of the anchor generator's strides",
+    )  # fmt: skip
+
+
+def _mmdet_mask_rcnn(asked: Detector) -> Input:
+    return Input(
+        side=asked.image_size, stride=4, source="mmdet/configs: the first of the RPN anchor generator's strides"
+    )
+
+
 def _classical(asked: Detector) -> Input:
     return Input(side=asked.image_size, enlarges=False, stride=1, source="it looks at each pixel")
 
@@ -109,6 +122,8 @@ _FAMILIES: Sequence[tuple[str, str, Callable[[Detector], Input]]] = (
     ("torchvision", "ssd300", _ssd300),
     ("torchvision", "ssdlite", _ssdlite),
     ("torchvision", "mask_rcnn", _mask_rcnn),
+    ("mmdet", "ssd", _mmdet_ssd),
+    ("mmdet", "mask_rcnn", _mmdet_mask_rcnn),
     ("classical", "", _classical),
 )
 """Framework, how the model's name starts, and what is known of it."""

@@ -89,12 +89,10 @@ def _mmdet(train: Dataset) -> list[_Rule]:
     side = audit_counts.sides(train)
     counts = train.defects.counts
     return [
-        _Rule(text="images without annotations", source=filter_cfg, images=train.defect_free, here=NO_BACKEND,
-              note="set filter_empty_gt to False"),
-        _Rule(text=f"images under {_MMDET_LEAST} px wide or high", source=filter_cfg, images=small, here=NO_BACKEND,
-              note="set min_size to 0"),
+        _Rule(text="images without annotations", source=filter_cfg, images=train.defect_free, here=KEPT),
+        _Rule(text=f"images under {_MMDET_LEAST} px wide or high", source=filter_cfg, images=small, here=KEPT),
         _Rule(text="boxes under 1 px wide or high, or of no area", source=source,
-              defects=counts & ((side < 1).any(axis=1) | (train.defects.area <= 0)), here=NO_BACKEND),
+              defects=counts & ((side < 1).any(axis=1) | (train.defects.area <= 0)), here=KEPT),
     ]  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Parts of the mmdet backend; the imports of mmdet, mmengine and mmcv happen behind `environment.start`."""

@@ -1,0 +1,154 @@
+"""Where a network's first weights come from, and the checkpoint that holds its last: tensors and plain values only."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from defect_detect.backends._mmdet import configs
+from defect_detect.data.files import sha256_file
+from defect_detect.errors import ConfigError, Fault, FrameworkMissing, RunFailed
+from defect_detect.job import TrainJob
+
+_FORMAT = "defect_detect mmdet 1"
+_UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError, AttributeError, TypeError)
+
+
+def initialize(network: Any, job: TrainJob, config: Any) -> str:
+    """Put the weights that the job starts from into the network; returns what they are, with SHA-256.
+
+    `pretrained` is what mmdet's zoo has for this config (all but what tells COCO's classes apart), else
+    what the config itself starts its backbone from.
+
+    Raises:
+        FrameworkMissing: pretrained weights that can't be downloaded.
+        ConfigError: a path that holds no weights for this network.
+    """
+    wanted = job.settings.weights
+    if wanted == "none":
+        network.init_weights()
+        return "none"
+    source = _zoo(config.filename) if wanted == "pretrained" else wanted
+    try:
+        if source is None:
+            network.init_weights()
+            return f"as {Path(config.filename).name} starts its backbone"
+        path = _download(source) if "://" in source else Path(source)
+    except (OSError, RuntimeError) as error:
+        raise FrameworkMissing(
+            Fault(
+                where=f"pretrained weights of {job.model}", expected=str(source or "the backbone's"),
+                found=str(error).partition("\n")[0],
+                fix="Connect to the internet once, or download that file elsewhere and give its path "
+                "(--set weights=/path/to/file.pth), or train from scratch (--set weights=none)",
+            )
+        ) from error  # fmt: skip
+    state = _tensors(path)
+    own = network.state_dict()
+    fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
+    backbone = [name for name in own if name.startswith("backbone.")]
+    found = sum(name in fitting for name in backbone)
+    if found * 2 < len(backbone):
+        raise ConfigError(
+            Fault(
+                where=f"weights {source}", expected=f"weights of {job.model}",
+                found=f"{found} of {len(backbone)} backbone tensors that fit",
+                fix="Give a checkpoint of the same model and options, or a file of mmdet's zoo",
+            )
+        )  # fmt: skip
+    network.load_state_dict(fitting, strict=False)
+    network.is_init = True  # else the runner fills it anew
+    return f"{source} sha256:{sha256_file(path)}"
+
+
+def write(file: BinaryIO, network: Any, job: TrainJob, plan: configs.Plan, *, names: list[str], masks: str) -> None:
+    """Write the checkpoint: what `restore` and `predict` need."""
+    import torch
+
+    state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    content = {
+        "format": _FORMAT, "model": job.model, "names": names, "masks": masks, "state": state,
+        "network": plan.model.to_dict(), "steps": plan.test,
+    }  # fmt: skip
+    torch.save(content, file)
+
+
+def restore(path: Path, job: TrainJob, *, names: list[str]) -> tuple[Any, list[Any], str]:
+    """The network of a checkpoint, its prediction pipeline, and what its mask branch learned from.
+
+    Raises:
+        RunFailed: the file is missing, damaged, or a checkpoint of something else.
+    """
+    import torch
+    from mmdet.registry import MODELS
+    from mmengine.config import ConfigDict
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
+        reason = str(error).partition("\n")[0]
+        raise RunFailed(f"{path} can't be read as a checkpoint ({reason}); train the detector again") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise RunFailed(f"{path} is not a checkpoint of the mmdet backend; train the detector again")
+    if (content["model"], content["names"]) != (job.model, names):
+        raise RunFailed(f"{path} is of {content['model']} for {content['names']}, not of {job.model} for {names}")
+    network = MODELS.build(ConfigDict(content["network"]))
+    try:
+        network.load_state_dict(content["state"])
+    except (RuntimeError, KeyError, TypeError) as error:
+        raise RunFailed(f"{path} doesn't fit its own network: {error}") from error
+    return network, content["steps"], str(content["masks"])
+
+
+def _zoo(config: str) -> str | None:
+    """Address of the zoo's weights for the config, by the metafile beside it; None: it has none."""
+    import yaml
+
+    metafile = Path(config).with_name("metafile.yml")
+    if not metafile.is_file():
+        return None
+    models = (yaml.safe_load(metafile.read_text(encoding="utf-8")) or {}).get("Models", [])
+    named = (model for model in models if Path(str(model.get("Config", ""))).name == Path(config).name)
+    return next((str(model["Weights"]) for model in named if model.get("Weights")), None)
+
+
+def _download(address: str) -> Path:
+    import torch
+
+    folder = Path(str(torch.hub.get_dir())) / "checkpoints"
+    path = folder / address.rpartition("/")[2]
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(address, str(path), progress=False)
+    return path
+
+
+def _tensors(path: Path) -> dict[str, Any]:
+    """Named tensors of a checkpoint of ours, or of one by mmengine.
+
+    mmengine's own carry their message hub (mmengine#1655); of its classes only the two that hold numbers are let in.
+    """
+    import numpy as np
+    import torch
+    from mmengine.logging.history_buffer import HistoryBuffer
+    from numpy._core import multiarray
+
+    allowed: list[Any] = [HistoryBuffer, np.ndarray, np.dtype]
+    allowed += [type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")]
+    for name in ("_reconstruct", "scalar"):
+        found = getattr(multiarray, name)
+        allowed += [found, (found, f"numpy.core.multiarray.{name}")]  # as numpy 1 called it
+    try:
+        with torch.serialization.safe_globals(allowed):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            Fault(
+                where="weights", expected="pretrained | none | path of a checkpoint", found=f"{path}: {reason}",
+                fix="Check the path, or train from scratch with --set weights=none",
+            )
+        ) from error  # fmt: skip
+    state = content.get("state") or content.get("state_dict") or content if isinstance(content, dict) else {}
+    return {name: tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}

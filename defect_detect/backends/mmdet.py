@@ -1,0 +1,133 @@
+"""mmdet's detectors: SSD300, SSD512, Mask R-CNN, and any other by its config (`model: config`).
+
+mmdet trains by its own config and runner; what it sees (our arrays), how each epoch is judged (the
+watch) and what is kept (one checkpoint without code) are ours. `options.config` names a config of
+mmdet's zoo or a file of the user's, `options.override` changes it by dotted keys. What differs from
+mmdet's own training, and why:
+- images without defects and small ones are kept (mmdet's configs drop them: `filter_cfg`);
+- SSD takes background from every picture, and can predict (`_mmdet.ssd`);
+- the floor on scores and the cap on detections are the job's;
+- the learning rate is scaled to the batch as mmdet itself does on request (`auto_scale_lr`), the schedule
+  stretched from the config's epochs to the job's, and an epoch shows each picture once (no RepeatDataset).
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from defect_detect.backends import Capabilities, Watch
+from defect_detect.backends._mmdet import configs, detecting, environment, weights
+from defect_detect.errors import ConfigError, DefectDetectError, Fault, RunFailed, Unsupported
+from defect_detect.job import PredictOutcome, TrainJob, TrainOutcome
+from defect_detect.tables import Dataset, Predictions
+
+requires: tuple[str, ...] = ("mmdet>=3.3,<3.4", "mmengine>=0.10.7", "torch>=2.5", "torchvision>=0.20")
+models: Mapping[str, Capabilities] = MappingProxyType(
+    {
+        "ssd300": Capabilities(family="ssd", pretrained=True),
+        "ssd512": Capabilities(family="ssd", pretrained=True),
+        "ssdlite320": Capabilities(family="ssd", pretrained=True),
+        "mask_rcnn_r50_fpn": Capabilities(family="mask_rcnn", masks=True, pretrained=True),
+        "mask_rcnn_r101_fpn": Capabilities(family="mask_rcnn", masks=True, pretrained=True),
+        "config": Capabilities(family="mmdet", masks=True, pretrained=True),
+    }
+)
+_CHECKPOINT = "checkpoint.pt"
+
+
+def train(job: TrainJob, *, train: Dataset, val: Dataset, out: Path, watch: Watch) -> TrainOutcome:
+    """Train by mmdet's config; see `backends.Backend.train`."""
+    if not len(train.images):
+        raise ConfigError(Fault(where="train split", expected="at least one image", found="none"))
+    environment.start(job.settings.threads)
+    device = environment.device(job.settings.device)
+    from mmdet.registry import MODELS
+    from mmengine.runner import set_random_seed
+
+    from defect_detect.backends._mmdet import training
+
+    if job.settings.on_out_of_memory != "fail":
+        raise Unsupported(Fault(where="on_out_of_memory", expected="fail with mmdet", found="halve"))
+    plan = configs.plan(job, classes=len(train.categories))
+    learned = ("regions" if train.has_masks else "boxes") if plan.masks else "none"
+    names = [category.name for category in train.categories]
+    with _scratch(out) as folder, environment.quiet(), _translated("training"):
+        set_random_seed(job.seed)
+        network, start = MODELS.build(plan.model), watch.resume()
+        watching = training.Watching(
+            watch, names=train.images.file, start=start,
+            initial=weights.initialize(network, job, plan.rest) if start is None else "",
+            predict=lambda now: _detect(job, now, val, steps=plan.test, batch=job.settings.batch, regions=False)[0],
+            checkpoint=lambda now, file: weights.write(file, now, job, plan, names=names, masks=learned),
+        )  # fmt: skip
+        training.train(
+            network, job, plan, data=train, masks=learned, folder=folder, watching=watching, on_cpu=device == "cpu"
+        )
+    watch.deliver(out / _CHECKPOINT)
+    rows = np.array(sorted(watching.seen), np.int64)
+    return TrainOutcome(
+        checkpoint=_CHECKPOINT,
+        images_seen=len(rows),
+        defect_free_seen=int(train.defect_free[rows].sum()),
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        initial_weights=watching.initial,
+        masks=learned,
+        deterministic=device == "cpu",
+    )
+
+
+def predict(
+    job: TrainJob, checkpoint: Path, data: Dataset, *, device: str, batch: int, watch: Watch
+) -> tuple[Predictions, PredictOutcome]:
+    """What the checkpoint says about `data`; see `backends.Backend.predict`."""
+    environment.start(0)
+    where = environment.device(device)
+    plan = configs.plan(job, classes=len(data.categories))
+    with environment.quiet(), _translated("prediction"):
+        network, steps, learned = weights.restore(checkpoint, job, names=[one.name for one in data.categories])
+        network.to(where)
+        said, seconds = _detect(
+            job, network, data, steps=steps, batch=batch, regions=learned == "regions",
+            done=lambda number: watch.batch(number, len(data.images)),
+        )  # fmt: skip
+    size = configs.input_size(steps)
+    return said, PredictOutcome(nms_iou=plan.nms_iou, input_size=size, latency=seconds)
+
+
+def _detect(
+    job: TrainJob, network: Any, data: Dataset, *, steps: list[Any], batch: int, regions: bool, done: Any = None
+) -> tuple[Predictions, list[float]]:
+    settings = job.settings
+    return detecting.detect(
+        network, data, steps=steps, floor=settings.score_floor, cap=settings.max_detections, batch=batch,
+        regions=regions, done=done or (lambda _: None),
+    )  # fmt: skip
+
+
+@contextmanager
+def _scratch(out: Path) -> Iterator[Path]:
+    """A folder in the run folder for what mmengine can't be kept from writing; gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix=".mmdet_", dir=out))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except DefectDetectError:
+        raise
+    except Exception as error:
+        hint = " Try a smaller `batch` or `image_size`." if "out of memory" in str(error).lower() else ""
+        raise RunFailed(f"{what} by mmdet failed: {type(error).__name__}: {error}{hint}") from error
