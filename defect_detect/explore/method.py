@@ -143,7 +143,9 @@ class MissEvaluation(DetectionEvaluation):  # type: ignore[misc]  # FiftyOne has
                 labels = doc[field]
                 for label in [] if labels is None else labels.detections:
                     for end, value in self._told.fields[label.id].items():
-                        label[f"{eval_key}{end}"] = value
+                        # FiftyOne deletes the fields of a run before it is made again: none is left to clear.
+                        if value is not None:
+                            label[f"{eval_key}{end}"] = value
         return self._told.matches.get(doc.id, [])
 
     def generate_results(  # noqa: PLR0917 - FiftyOne's signature

@@ -1,6 +1,6 @@
 """A split and what all runs said about it, as the documents of FiftyOne samples that already carry their results.
 
-FiftyOne's own objects check every value many times over and are made anew once they are stored, which takes twenty
+FiftyOne's own objects check every value many times over and are made anew once they are stored, which takes over ten
 times as long as the documents behind them. So the documents are made at once, each beginning as a copy of one that
 FiftyOne itself makes; `tests/test_explore_documents.py` holds them equal to what FiftyOne would store.
 """
