@@ -21,7 +21,7 @@ from defect_detect.evaluation.adjudicate import reviewed
 from defect_detect.evaluation.compare import drawn
 from defect_detect.evaluation.comparison import Comparison
 from defect_detect.evaluation.entrant import Draws, Entrant
-from defect_detect.evaluation.judged import Contender, Judged, Rule
+from defect_detect.evaluation.judged import Contender, Rule
 from defect_detect.evaluation.matching import evaluate
 from defect_detect.evaluation.missed import Scored, opportunities, scored, tally
 from defect_detect.evaluation.operating import parse_policy, threshold_of
@@ -33,8 +33,7 @@ from defect_detect.tables import Dataset, Floats
 Thresholds = Mapping[str, tuple[Floats, ...]]
 """Detector -> for each of its seeds (K,) by label, inf: the class is silent. No vector at all: nothing is measured."""
 
-KEPT = 4
-"""So many comparisons, or rules of one, are kept in memory."""
+_KEPT = 4  # comparisons, or rules of one, in memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,15 +188,11 @@ def _at(columns: Columns, contender: Contender, vectors: Sequence[Floats]) -> En
         anew=None,
         shift=None,
         own_chance=np.stack([chance, chance]),
-        judged=tuple(_judged(contender, vectors)),
+        judged=tuple(
+            judge(contender.name, run.seed, run.test, vector)
+            for run, vector in zip(contender.runs, vectors, strict=True)
+        ),
     )
-
-
-def _judged(contender: Contender, vectors: Sequence[Floats]) -> list[Judged]:
-    return [
-        judge(contender.name, run.seed, run.test, vector)
-        for run, vector in zip(contender.runs, vectors, strict=True)
-    ]  # fmt: skip
 
 
 _LOCK = threading.RLock()
@@ -206,7 +201,7 @@ _kept: dict[object, Columns] = {}
 
 def _keep(key: object, columns: Columns) -> Columns:
     _kept[key] = columns
-    while len(_kept) > KEPT:
+    while len(_kept) > _KEPT:
         del _kept[next(iter(_kept))]
     return columns
 
@@ -222,9 +217,8 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 def _read(folder: Path) -> Columns:
     request, comparison = comparisons.read(folder)
     contenders = comparisons.contenders(folder, request)
-    decided = comparisons.review(folder, request)
-    if decided is not None:
-        contenders = tuple(reviewed(contenders, decided))
+    if (decided := comparisons.review(folder, request)) is not None:
+        contenders = reviewed(contenders, decided)
     draws = replace(drawn(contenders, comparison.protocol.seed, comparison.protocol.resamples), validation=None)
     return laid_out(folder, comparison, contenders, request.rule, draws)
 
