@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
@@ -164,6 +164,7 @@ def outlines(draw):
 
 @QUICK
 @given(outlines())
+@example(Polygons(rings=(np.array([[141.5, 15.75], [0, 10], [73.5, 55.25]]),)))
 def test_a_regions_pixels_are_those_of_the_whole_picture(region) -> None:
     whole = geometry.to_mask(region, WIDE, HIGH)
     frame = cutting.frame_of(region, WIDE, HIGH)

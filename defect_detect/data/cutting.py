@@ -29,8 +29,8 @@ def pixels(region: Region, frame: Window) -> Bools:
     """
     x0, y0, x1, y1 = frame
     if isinstance(region, Polygons):
-        moved = Polygons(rings=tuple(ring - np.array([x0, y0], float) for ring in region.rings))
-        return geometry.to_mask(moved, x1 - x0, y1 - y0)
+        # Not moved to the frame's corner: pycocotools rounds points halfway between pixels by where they lie.
+        region = geometry.to_rle(region, x1, y1)
     begin, end = _stretches(region)
     size = (x1 - x0) * region.height
     begin = np.clip(begin - x0 * region.height, 0, size)
