@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from defect_detect.errors import DefectDetectError
 from defect_detect.evaluation.review import DECISIONS
 from defect_detect.explore import columns, selected
 from defect_detect.explore.names import NAMESPACE
-from defect_detect.explore.plugin import decided, layout, opening, sheets
-from defect_detect.explore.plugin.asked import STORED, asked
+from defect_detect.explore.plugin import decided, layout, opening, recomputed, remembered, sheets
+from defect_detect.explore.plugin.asked import asked
 from defect_detect.explore.plugin.labels import chosen
 from defect_detect.explore.plugin.sheets import Click
 from defect_detect.explore.plugin.shown import Shown, show
@@ -46,8 +45,7 @@ class MissedDefects(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
                 decided.restore(ctx.dataset, folder)
             except DefectDetectError as error:
                 ctx.ops.notify(str(error), variant="error")
-        if ctx.panel.get_state("tab") is None:
-            ctx.panel.set_state("tab", "agreement")
+        remembered.begin(ctx)
 
     def on_change_dataset(self, ctx: Any) -> None:
         """Forget what was set for another comparison."""
@@ -57,8 +55,9 @@ class MissedDefects(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
         """A setting was changed."""
         path, value = ctx.params.get("path"), ctx.params.get("value")
         if path:
-            ctx.panel.set_state(str(path).removeprefix("state."), value)
-        ctx.panel.set_state("page", 0)
+            remembered.put(ctx, str(path), value)
+        if path != "tab":
+            remembered.put(ctx, "page", 0)
 
     def clicked_figures(self, ctx: Any) -> None:
         """Open what a detector misses."""
@@ -83,9 +82,9 @@ class MissedDefects(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
             return
         if row < 0:
             order = ("class+", "size-", "score-")[min(int(ctx.params.get("column", 0)), 2)]
-            before = ctx.panel.get_state("listing.order")
+            before = remembered.state(ctx).get("order")
             flipped = {"size-": "size+", "score-": "score+"}.get(order, order)
-            ctx.panel.set_state("listing.order", flipped if order == before else order)
+            remembered.put(ctx, "listing.order", flipped if order == before else order)
             return
         _, _, ids = self._page(ctx, shown)
         if row < len(ids):
@@ -95,13 +94,13 @@ class MissedDefects(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
         """Open all defects of the list."""
         shown = self._shown(ctx)
         if shown is not None:
-            which = str(ctx.panel.get_state("listing.which") or "any")
+            which = str(remembered.state(ctx).get("which") or "any")
             self._show(ctx, shown, Click(title=_kinds(shown)[which], where=_where(shown, which)))
 
     def turned(self, ctx: Any) -> None:
         """Another page of the list."""
-        page = int(ctx.panel.get_state("page") or 0)
-        ctx.panel.set_state("page", max(page + int(ctx.params["by"]), 0))
+        page = int(remembered.state(ctx).get("page") or 0)
+        remembered.put(ctx, "page", max(page + int(ctx.params["by"]), 0))
 
     def all_pictures(self, ctx: Any) -> None:
         """Back to all pictures."""
@@ -135,12 +134,31 @@ class MissedDefects(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
         if folder is not None:
             ctx.ops.set_view(opening.patches(ctx.dataset, decided.sample(folder)))
 
+    def recompute(self, ctx: Any) -> None:
+        """Write the fates at this operating point into the dataset."""
+        shown = self._shown(ctx)
+        if shown is None:
+            return
+        try:
+            ctx.ops.notify(recomputed.recompute(ctx.dataset, shown), variant="success")
+        except DefectDetectError as error:
+            ctx.ops.notify(str(error), variant="error")
+            return
+        ctx.ops.reload_dataset()
+
     def corrected(self, ctx: Any) -> None:
         """Take the labels as the marks correct them, or as they are."""
-        ctx.panel.set_state("corrected", not ctx.panel.get_state("corrected"))
+        remembered.put(ctx, "corrected", not remembered.state(ctx).get("corrected"))
 
     def render(self, ctx: Any) -> Any:
-        """The panel as its state says."""
+        """The panel as its state says; made again where something was set meanwhile."""
+        while True:
+            before = remembered.state(ctx)
+            drawn = self._drawn(ctx)
+            if remembered.state(ctx) == before:
+                return drawn
+
+    def _drawn(self, ctx: Any) -> Any:
         panel = types.Object()
         folder = folder_of(ctx)
         if folder is None:
@@ -148,7 +166,7 @@ class MissedDefects(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
             return types.Property(panel)
         try:
             held = columns.load(folder)
-            wanted = asked(_state(ctx), held)
+            wanted = asked(remembered.state(ctx), held)
         except DefectDetectError as error:
             panel.md(f"**The comparison can't be read.**\n\n{error}", name="broken")
             return types.Property(panel)
@@ -159,8 +177,13 @@ class MissedDefects(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
             panel.md(f"**This can't be had.**\n\n{error}", name="broken")
             return types.Property(panel)
         self._sheet(ctx, panel, "figures", sheets.figures(shown), self.clicked_figures)
-        panel.md(_note(shown), name="note")
-        tab = str(ctx.panel.get_state("tab") or "agreement")
+        written = _written(ctx.dataset, shown)
+        panel.md(_note(shown, written), name="note")
+        if written is not None and len(shown.entrants) == len(held.names) and not wanted.corrected:
+            layout.buttons(panel, "written", [
+                ("recompute", "recompute the dataset at this threshold", self.recompute, {}),
+            ])  # fmt: skip
+        tab = str(remembered.state(ctx).get("tab") or "agreement")
         layout.tabs(panel, tab, self.changed)
         if tab == "agreement":
             self._sheet(ctx, panel, "agreement", sheets.agreement(shown), self.clicked_agreement)
@@ -176,15 +199,20 @@ class MissedDefects(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
         return types.Property(panel, view=view)
 
     def _sheet(self, ctx: Any, panel: Any, name: str, sheet: sheets.Sheet, clicked: Any, *, cell: bool = False) -> None:
-        layout.table(panel, name, sheet, clicked, cell=cell)
-        ctx.panel.set_data(name, layout.data(sheet))
+        # The App merges lists by place: under one name, rows of a longer table would stay below a shorter one.
+        sized = f"{name}_{len(sheet.rows)}"
+        layout.table(panel, sized, sheet, clicked, cell=cell)
+        ctx.panel.set_data(sized, layout.data(sheet))
 
     def _list(self, ctx: Any, panel: Any, shown: Shown) -> None:
-        which, order = str(_state(ctx).get("which") or "any"), str(_state(ctx).get("order") or "size-")
+        which, order = (
+            str(remembered.state(ctx).get("which") or "any"),
+            str(remembered.state(ctx).get("order") or "size-"),
+        )
         layout.listing(panel, _kinds(shown), which, order, self.changed)
         sheet, total, _ = self._page(ctx, shown)
         self._sheet(ctx, panel, "misses", sheet, self.clicked_miss, cell=True)
-        first = int(ctx.panel.get_state("page") or 0) * PAGE
+        first = int(remembered.state(ctx).get("page") or 0) * PAGE
         panel.md(f"{min(first + 1, total):,} to {min(first + PAGE, total):,} of {total:,}", name="where")
         layout.buttons(panel, "pages", [
             ("before", "before", self.turned, {"by": -1}),
@@ -193,10 +221,10 @@ class MissedDefects(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
         ])  # fmt: skip
 
     def _page(self, ctx: Any, shown: Shown) -> tuple[sheets.Sheet, int, list[str]]:
-        state = _state(ctx)
+        state = remembered.state(ctx)
         order = str(state.get("order") or "size-")
         where = _where(shown, str(state.get("which") or "any"))
-        start = int(ctx.panel.get_state("page") or 0) * PAGE
+        start = int(remembered.state(ctx).get("page") or 0) * PAGE
         sheet, ids = sheets.misses(shown, where, by=order[:-1], descending=order[-1] == "-", start=start, most=PAGE)
         return sheet, int(where.sum()), ids
 
@@ -208,7 +236,7 @@ class MissedDefects(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
             name="decided",
         )
         layout.decisions(panel, self.marked)
-        on = bool(ctx.panel.get_state("corrected"))
+        on = bool(remembered.state(ctx).get("corrected"))
         layout.buttons(panel, "reviewing", [
             ("undo", "take a decision away", self.marked, {"decision": "none"}),
             ("sample", "random sample of hits", self.sample, {}),
@@ -221,7 +249,7 @@ class MissedDefects(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
         if folder is None:
             return None
         try:
-            return show(folder, asked(_state(ctx), columns.load(folder)))
+            return show(folder, asked(remembered.state(ctx), columns.load(folder)))
         except DefectDetectError as error:
             ctx.ops.notify(str(error), variant="error")
             return None
@@ -253,12 +281,6 @@ def folder_of(ctx: Any) -> Path | None:
     return Path(info["folder"]) if isinstance(info, dict) and "folder" in info else None
 
 
-def _state(ctx: Any) -> Mapping[str, Any]:
-    """The panel's state, with the groups that the layout makes of it taken apart."""
-    state = dict(ctx.panel_state or {})
-    return state | dict(state.get("settings") or {}) | dict(state.get("listing") or {})
-
-
 def _kinds(shown: Shown) -> dict[str, str]:
     names = [one.name for one in shown.entrants]
     known = {"any": "missed by some detector"}
@@ -278,7 +300,13 @@ def _where(shown: Shown, which: str) -> Bools:
     return np.asarray(put(list(missed.values()), axis=0))
 
 
-def _note(shown: Shown) -> str:
+def _written(dataset: Any, shown: Shown) -> str | None:
+    """The operating point of what the dataset holds, where the panel shows another."""
+    written = dataset.info[NAMESPACE].get("operating") or recomputed.said_of(asked({}, shown.held), shown.held)
+    return None if written == recomputed.said_of(shown.asked, shown.held) else str(written)
+
+
+def _note(shown: Shown, written: str | None) -> str:
     truth, wanted = shown.held.truth, shown.asked
     defects = int(truth.defects.counts.sum())
     text = (
@@ -287,6 +315,6 @@ def _note(shown: Shown) -> str:
     )
     if wanted.corrected:
         text += " **Labels as the marks correct them.**"
-    if wanted.operating != STORED:
-        text += " The colours in the pictures stay those of the comparison's operating point."
+    if written is not None:
+        text += f" Colours, saved views and evaluations are those at {written}."
     return text + "".join(f"\n\n**{name}:** {reason}" for name, reason in shown.why.items())

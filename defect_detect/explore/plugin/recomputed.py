@@ -10,7 +10,9 @@ from defect_detect.errors import ConfigError, Fault
 from defect_detect.evaluation.agreement import missed_by, suspects
 from defect_detect.evaluation.review import DECISIONS
 from defect_detect.explore import evaluations, names, rows, service
+from defect_detect.explore.columns import Columns
 from defect_detect.explore.names import ALARMED, NAMESPACE, TRUTH
+from defect_detect.explore.plugin.asked import STORED, Asked
 from defect_detect.explore.plugin.decided import tagged
 from defect_detect.explore.plugin.shown import Shown
 from defect_detect.explore.samples import documents
@@ -49,27 +51,22 @@ def recompute(dataset: Any, shown: Shown, progress: Callable[[float], None] | No
         _write(dataset, made, fields, len(truth.images), progress)
         evaluations.register(dataset, shown.held.comparison, told, shown.held.folder)
         info = dict(dataset.info)
-        info[NAMESPACE] = dict(info[NAMESPACE]) | {"operating": said_of(shown)}
+        info[NAMESPACE] = dict(info[NAMESPACE]) | {"operating": said_of(shown.asked, shown.held)}
         dataset.info = info
         dataset.save()
-    return f"hits, misses and reasons are those at {said_of(shown)}"
+    return f"hits, misses and reasons are those at {said_of(shown.asked, shown.held)}"
 
 
-def said_of(shown: Shown) -> str:
+def said_of(wanted: Asked, held: Columns) -> str:
     """The operating point in words."""
-    wanted, rule = shown.asked, shown.asked.rule
-    point = wanted.operating
-    if point == "stored":
-        point = shown.held.comparison.protocol.policy
+    point = held.comparison.protocol.policy if wanted.operating == STORED else wanted.operating
     if wanted.scores:
-        scores = dict(wanted.scores)
-        same = len(set(scores.values())) == 1
-        point = f"score {next(iter(scores.values())):g}" if same else ", ".join(f"{n} {s:g}" for n, s in scores.items())
-    return (
-        f"{point}, IoU {rule.iou:g} of {rule.geometry}es"
-        if rule.geometry == "box"
-        else f"{point}, IoU {rule.iou:g} of masks"
-    )
+        same = len({score for _, score in wanted.scores}) == 1
+        point = "score " + (
+            f"{wanted.scores[0][1]:g}" if same else ", ".join(f"{name} {score:g}" for name, score in wanted.scores)
+        )
+    shape = {"box": "boxes", "mask": "masks"}[wanted.rule.geometry]
+    return f"{point}, IoU {wanted.rule.iou:g} of {shape}"
 
 
 def _write(
