@@ -1,5 +1,6 @@
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,10 @@ def reference(command: cycles.Command, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def place(reference: cycles.Reference, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as deep as the reference's, so that relative paths in jobs are alike."""
+def place(reference: cycles.Reference, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder as deep as the reference's, so that relative paths in jobs are alike; orphans are seen."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return tmp_path_factory.mktemp("place")
+    cycles.adopt_orphans()
+    yield tmp_path_factory.mktemp("place")
+    cycles.adopt_orphans(adopt=False)

@@ -64,9 +64,9 @@ class Broken(AssertionError):
     """A promise that didn't hold."""
 
 
-def adopt_orphans() -> None:
-    """Become the parent of whatever loses its own."""
-    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+def adopt_orphans(*, adopt: bool = True) -> None:
+    """Become the parent of whatever loses its own, or stop to be."""
+    ctypes.CDLL(None).prctl(36, int(adopt), 0, 0, 0)
 
 
 def undisturbed(command: Command, place: Path, *, warm: bool = False) -> Reference:
