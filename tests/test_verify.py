@@ -125,9 +125,9 @@ TAMPERED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a figure edited": (figure, "figure comparison.json /detectors/0/test/fn_rate/rate/count"),
     "a figure edited, and sealed again": (reseal, "log seal.json"),
-    "the policy edited": (
-        lambda out: replaced(out / "request.json", b"fppi<=0.1", b"fppi<=0.5"),
-        "figure comparison.json /protocol/policy",
+    "the seed of resampling edited": (
+        lambda out: replaced(out / "request.json", b'"seed": 0', b'"seed": 4'),
+        "figure comparison.json",
     ),
     "a row of the ledger removed": (
         lambda out: (out / "ledger.csv").write_text("\n".join((out / "ledger.csv").read_text().splitlines()[:-1])),
@@ -177,6 +177,13 @@ def test_the_tool_says_it_in_sentences_and_as_json(copy: Path, tmp_path: Path) -
     nothing = tool(tmp_path)
     assert nothing.returncode == 2
     assert "finished comparison" in nothing.stderr
+
+
+def test_figures_of_another_request_are_refused(copy: Path) -> None:
+    replaced(copy / "request.json", b"fppi<=0.1", b"fppi<=0.5")
+
+    with pytest.raises(InputError, match=r"fppi<=0\.5"):
+        verify(copy)
 
 
 def test_a_comparison_that_is_being_written_is_not_verified(copy: Path) -> None:
