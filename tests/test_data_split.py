@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from defect_detect.data.split import DEFECT_FREE, SHARES, Fold, Kind, Units, assign, kind
+from defect_detect.data.split import DEFECT_FREE, SHARES, Fold, Kind, Units, assign, assigned, kind
+from defect_detect.data.split import content as columns
 from defect_detect.errors import DatasetError
 
 kinds = st.builds(Kind, st.integers(0, 3), st.integers(2, 6))
@@ -127,3 +130,31 @@ def test_too_few_units_are_refused() -> None:
         assign({"a": [frozenset()], "b": [frozenset()]})
     with pytest.raises(DatasetError, match="at least 5"):
         assign({name: [frozenset()] for name in "abcd"}, fold=Fold(1, 5))
+
+
+@settings(deadline=None)
+@given(content=units, seed=st.integers(0, 5), data=st.data())
+def test_columns_and_units_one_by_one_give_one_answer(content: Units, seed: int, data: st.DataObject) -> None:
+    images = [(at, kinds) for at, listed in enumerate(content.values()) for kinds in listed]
+    images = data.draw(st.permutations(images))
+    # A defect of each kind twice: how many there are doesn't count.
+    defects = [(image, one) for image, (_, kinds) in enumerate(images) for one in kinds for _ in range(2)]
+    of_columns = columns(
+        list(content), np.array([unit for unit, _ in images]), np.array([image for image, _ in defects], np.int64),
+        np.array([one.label for _, one in defects], np.int64), np.array([4.0**one.octave for _, one in defects]),
+    )  # fmt: skip
+    assert dict(zip(content, assigned(of_columns, seed=seed), strict=True)) == assign(content, seed=seed)
+
+
+@pytest.mark.parametrize(("fold", "expected"), [(None, "e7351fe164fa7c03"), (Fold(2, 4), "bb6359aa605bbf11")])
+def test_the_split_is_what_it_was_in_every_version_before(fold: Fold | None, expected: str) -> None:
+    """What was test yesterday is not trained on today: these hashes may not change."""
+    content = {
+        f"part {n // 3 if n % 7 == 0 else n}": [
+            frozenset(Kind(each % 5, 1 + (n * each) % 7) for each in range(n % 11, n % 11 + (n + at) % 4))
+            for at in range(1 + n % 3)
+        ]
+        for n in range(400)
+    }
+    lines = "".join(f"{name}: {split}\n" for name, split in sorted(assign(content, seed=3, fold=fold).items()))
+    assert hashlib.sha256(lines.encode()).hexdigest()[:16] == expected

@@ -19,7 +19,7 @@ from defect_detect.data.regions import to_coco
 from defect_detect.data.repairs import Log
 from defect_detect.data.sound import Sound
 from defect_detect.data.source import SPLITS
-from defect_detect.data.split import Fold, Kind, assign, kinds
+from defect_detect.data.split import Fold, assigned, content
 from defect_detect.data.taken import Intake
 from defect_detect.errors import DatasetError, Fault
 from defect_detect.tables import Dataset, Defects, Images, Ints
@@ -43,16 +43,19 @@ def place(taken: Intake, options: Options, log: Log) -> dict[int, str]:
     if all(ready.values()):
         _check_leaks(taken, ready, log)
         return ready
-    joined = _join_copies(taken)
-    unit = {image: joined[unit_of(taken, image)] for image in taken.kept}
-    fold = None if options.fold is None else Fold(*options.fold)
+    joined = _join_copies(taken, [unit_of(taken, image) for image in taken.kept])
+    place_ = np.full(len(taken.images), -1)
+    place_[taken.kept] = np.arange(len(taken.kept))
+    names: dict[str, int] = {}
+    unit = np.array([names.setdefault(each, len(names)) for each in joined], np.int64)
     sound = taken.sound
-    found = kinds(len(taken.images), sound.image, sound.label, sound.area)
-    units: dict[str, list[frozenset[Kind]]] = {}
-    for image in taken.kept:
-        units.setdefault(unit[image], []).append(found[image])
-    split = assign(units, seed=options.seed, fold=fold)
-    return {image: split[unit[image]] for image in taken.kept}
+    image = place_[sound.image]
+    rows = slice(None) if len(image) == 0 or image.min() >= 0 else np.flatnonzero(image >= 0)
+    fold = None if options.fold is None else Fold(*options.fold)
+    split = assigned(
+        content(list(names), unit, image[rows], sound.label[rows], sound.area[rows]), seed=options.seed, fold=fold
+    )
+    return dict(zip(taken.kept, [split[each] for each in unit.tolist()], strict=True))
 
 
 def _check_leaks(taken: Intake, split: Mapping[int, str], log: Log) -> None:
@@ -84,8 +87,11 @@ _TRAITS: Mapping[str, Callable[[Intake, int], str]] = {
 }
 
 
-def _join_copies(taken: Intake) -> dict[str, str]:
-    """Units that share a picture, or look alike where that is asked for, under one name: they stay together."""
+def _join_copies(taken: Intake, units: list[str]) -> list[str]:
+    """`units` of the kept images; those that share a picture, or look alike where that is asked for, under one name."""
+    contents = {_TRAITS["content"](taken, image) for image in taken.kept}
+    if taken.alike is None and len(contents) == len(taken.kept):
+        return units
     parent: dict[str, str] = {}
 
     def root(unit: str) -> str:
@@ -93,17 +99,14 @@ def _join_copies(taken: Intake) -> dict[str, str]:
             unit = parent[unit]
         return unit
 
-    content = {_TRAITS["content"](taken, image) for image in taken.kept}
-    if taken.alike is None and len(content) == len(taken.kept):
-        return {unit: unit for unit in (unit_of(taken, image) for image in taken.kept)}
     first: dict[tuple[str, str], str] = {}
-    for image in taken.kept:
+    for image, own in zip(taken.kept, units, strict=True):
         for what in ("content", "look"):
-            unit = root(unit_of(taken, image))
+            unit = root(own)
             other = root(first.setdefault((what, _TRAITS[what](taken, image)), unit))
             low, high = sorted((unit, other))
             parent[high] = low
-    return {unit: root(unit) for unit in list(parent)}
+    return [root(unit) for unit in units]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,23 +10,21 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from defect_detect.data.rows import distinct
 from defect_detect.errors import DatasetError, Fault
-from defect_detect.tables import Floats, Ints
+from defect_detect.tables import Bools, Floats, Ints
 
 SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
 DEFECT_FREE = -1
 FEWEST = 5
 """Strata of fewer units join a wider one: cut alone, they would mostly go to train."""
 
-
+_NAMES = tuple(SHARES)
 _OCTAVES = 512
 """More than the root of any float has."""
 
@@ -43,23 +41,52 @@ def kind(label: int, area: float) -> Kind:
     return Kind(label, (math.frexp(max(area, 1.0))[1] - 1) // 2)
 
 
-def kinds(images: int, image: Ints, label: Ints, area: Floats) -> list[frozenset[Kind]]:
-    """The kinds of the defects on each of so many images; `image`, `label`, `area` (G,) of the defects, px^2."""
-    octave = (np.frexp(np.maximum(area, 1.0))[1].astype(np.int64) - 1) // 2
-    coded = distinct((image * (int(label.max(initial=0)) + 1) + label) * _OCTAVES + octave)
-    at, code = np.divmod(coded, (int(label.max(initial=0)) + 1) * _OCTAVES)
-    named = {each: Kind(*divmod(each, _OCTAVES)) for each in distinct(np.sort(code)).tolist()}
-    ends = np.searchsorted(at, np.arange(images + 1)).tolist()
-    listed = code.tolist()
-    known: dict[tuple[int, ...], frozenset[Kind]] = {}
-    found: list[frozenset[Kind]] = []
-    for start, end in pairwise(ends):
-        key = tuple(listed[start:end])
-        some = known.get(key)
-        if some is None:
-            some = known[key] = frozenset(named[each] for each in key)
-        found.append(some)
-    return found
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What is to be split: U sampling units and what they show.
+
+    name    U strings, each once
+    images  (U,) int64, how many each has
+    free    (U,) bool, one of its images is defect-free
+    unit    (P,) int64 ascending, with `kind` (P,) int64, the place in `kinds`: what is on its images, each once
+    kinds   ascending
+    """
+
+    name: Sequence[str]
+    images: Ints
+    free: Bools
+    unit: Ints
+    kind: Ints
+    kinds: Sequence[Kind]
+
+
+def content(name: Sequence[str], unit: Ints, image: Ints, label: Ints, area: Floats) -> Content:
+    """Of the units of these names.
+
+    `unit` (N,) int64 of each image; `image`, `label`, `area` (G,) of the defects, px^2.
+    """
+    there = np.zeros(len(unit), np.bool_)
+    there[image] = True
+    free = np.zeros(len(name), np.bool_)
+    free[unit[~there]] = True
+    coded = label * _OCTAVES + (np.frexp(np.maximum(area, 1.0))[1].astype(np.int64) - 1) // 2
+    uses = np.bincount(coded)
+    codes = np.flatnonzero(uses)
+    place = np.zeros(len(uses), np.int64)
+    place[codes] = np.arange(len(codes))
+    pairs = np.sort(unit[image] * max(len(codes), 1) + place[coded])
+    of, kind_ = np.divmod(pairs[_first(pairs)], max(len(codes), 1))
+    return Content(
+        name=name, images=np.bincount(unit, minlength=len(name)), free=free, unit=of, kind=kind_,
+        kinds=[Kind(*divmod(code, _OCTAVES)) for code in codes.tolist()],
+    )  # fmt: skip
+
+
+def _first(line: Ints) -> Bools:
+    """(P,) bool: where another value begins than the one before."""
+    first = np.ones(len(line), np.bool_)
+    first[1:] = line[1:] != line[:-1]
+    return first
 
 
 class Fold(NamedTuple):
@@ -74,6 +101,23 @@ Units = Mapping[str, Sequence[frozenset[Kind]]]
 
 
 def assign(units: Units, *, seed: int = 0, fold: Fold | None = None) -> dict[str, str]:
+    """`assigned` of units that are given one by one, by name."""
+    kinds = sorted({kind_ for images in units.values() for kinds in images for kind_ in kinds})
+    place = {kind_: at for at, kind_ in enumerate(kinds)}
+    pairs = [
+        (at, each)
+        for at, images in enumerate(units.values())
+        for each in sorted({place[kind_] for kinds in images for kind_ in kinds})
+    ]
+    unit, kind_ = np.array(pairs, np.int64).reshape(-1, 2).T
+    what = Content(
+        name=list(units), images=np.array([len(images) for images in units.values()], np.int64),
+        free=np.array([not all(images) for images in units.values()], np.bool_), unit=unit, kind=kind_, kinds=kinds,
+    )  # fmt: skip
+    return dict(zip(units, assigned(what, seed=seed, fold=fold), strict=True))
+
+
+def assigned(units: Content, *, seed: int = 0, fold: Fold | None = None) -> list[str]:
     """The split of each sampling unit. The same units and seed give the same answer in any order.
 
     Raises:
@@ -85,27 +129,32 @@ def assign(units: Units, *, seed: int = 0, fold: Fold | None = None) -> dict[str
             Fault(where="--fold", expected=f"I/K with K of at least {len(SHARES)} and I from 1 to K",
                   found=f"{fold.number}/{fold.of}")
         )  # fmt: skip
-    if len(units) < parts:
+    if len(units.name) < parts:
         raise DatasetError(
             Fault(
-                where="split", expected=f"at least {parts} images or groups to split", found=str(len(units)),
+                where="split", expected=f"at least {parts} images or groups to split", found=str(len(units.name)),
                 fix="Give ready splits as train.json, val.json and test.json.",
             )
         )  # fmt: skip
-    shares = _folds(fold) if fold else tuple(SHARES.items())[::-1]
-    chosen: dict[str, str] = {}
-    turn = {name: _turn(seed, name) for name in units}
-    for names in _strata(units).values():
-        line = sorted(names, key=turn.__getitem__)
-        chosen |= _cut(line, [len(units[name]) for name in line], shares)
-    # Folds are left as they are cut: each unit is tested in one of them.
-    for members in [] if fold else [*_by_label(units), list(units)]:
-        _spread(chosen, members, rank=lambda name: (len(units[name]), turn[name]))
-    return {name: chosen[name] for name in units}
+    turn = _turns(seed, units.name)
+    chosen = _cut(units, turn, _folds(fold) if fold else tuple(SHARES.items())[::-1])
+    if not fold:
+        # Folds are left as they are cut: each unit is tested in one of them.
+        _spread_all(chosen, units, turn)
+    return [_NAMES[split] for split in chosen.tolist()]
 
 
-def _turn(seed: int, name: str) -> bytes:
-    return hashlib.sha256(f"{seed}:{name}".encode()).digest()
+def _turns(seed: int, names: Sequence[str]) -> Ints:
+    """(U,) int64: each one's place in the line of all, which is by SHA-256."""
+    before = f"{seed}:"
+    digests = b"".join([hashlib.sha256((before + name).encode()).digest() for name in names])
+    word = np.frombuffer(digests, ">u8").reshape(-1, 4).astype(np.uint64)
+    order = np.argsort(word[:, 0])
+    if (word[order[1:], 0] == word[order[:-1], 0]).any():
+        order = np.lexsort(word.T[::-1])
+    turn = np.empty(len(names), np.int64)
+    turn[order] = np.arange(len(names))
+    return turn
 
 
 def _folds(fold: Fold) -> tuple[tuple[str, float], ...]:
@@ -116,73 +165,79 @@ def _folds(fold: Fold) -> tuple[tuple[str, float], ...]:
     return tuple((name, 1 / fold.of) for name in names)
 
 
-def _strata(units: Units) -> dict[object, list[str]]:
-    """The units by stratum: that of their rarest kind, or of a wider one where it has too few units."""
-    found = [_kinds(images) for images in units.values()]
-    by_label, by_kind = Counter[int](), Counter[Kind]()
-    for kinds_, times in Counter(found).items():
-        for kind_ in kinds_:
-            by_kind[kind_] += times
-        for label in {each.label for each in kinds_}:
-            by_label[label] += times
-    stratum_of: dict[frozenset[Kind], object] = {
-        kinds_: min(kinds_, key=lambda each: (by_label[each.label], by_kind[each], each)) if kinds_ else DEFECT_FREE
-        for kinds_ in set(found)
-    }
-    strata: dict[object, list[str]] = {}
-    wider: dict[int, list[str]] = {}
-    for name, kinds_ in zip(units, found, strict=True):
-        strata.setdefault(stratum_of[kinds_], []).append(name)
-    for stratum, names in list(strata.items()):
-        if isinstance(stratum, Kind) and len(names) < FEWEST:
-            wider.setdefault(stratum.label, []).extend(strata.pop(stratum))
-    for label, names in wider.items():
-        strata.setdefault(("label", label) if len(names) >= FEWEST else "rare", []).extend(names)
-    return strata
+def _strata(units: Content) -> Ints:
+    """(U,) int64, a number for each unit's stratum: that of its rarest kind, or a wider one where that has too few."""
+    count = len(units.kinds)
+    label = np.array([kind_.label for kind_ in units.kinds], np.int64)
+    # A number for each stratum: the kinds, the labels, the rare and the defect-free.
+    labels, of_kind = np.unique(label, return_inverse=True)
+    rare, nothing = count + len(labels), count + len(labels) + 1
+    _, with_label = _labels(units, of_kind)
+    by_label, by_kind = np.bincount(with_label, minlength=len(labels)), np.bincount(units.kind, minlength=count)
+    ranked = np.lexsort((np.arange(count), by_kind, by_label[of_kind]))
+    rank = np.empty(count, np.int64)
+    rank[ranked] = np.arange(count)
+    found = np.full(len(units.name), nothing)
+    starts = np.flatnonzero(_first(units.unit))
+    if len(starts):
+        found[units.unit[starts]] = ranked[np.minimum.reduceat(rank[units.kind], starts)]
+    size = np.bincount(found, minlength=nothing + 1)[:count]
+    few = size < FEWEST
+    wider = np.bincount(of_kind[few], weights=size[few], minlength=len(labels))
+    instead = np.arange(nothing + 1)
+    instead[:count][few] = np.where(wider[of_kind] >= FEWEST, count + of_kind, rare)[few]
+    stratum: Ints = instead[found]
+    return stratum
+
+def _labels(units: Content, of_kind: Ints) -> tuple[Ints, Ints]:
+    """The units and the labels that are on their images, each pair once; `of_kind`: a number of each kind's label."""
+    label = of_kind[units.kind]
+    # Kinds ascend, so those of one label stand together.
+    first = _first(units.unit) | _first(label)
+    return units.unit[first], label[first]
 
 
-def _kinds(images: Sequence[frozenset[Kind]]) -> frozenset[Kind]:
-    return images[0] if len(images) == 1 else frozenset().union(*images)
+def _cut(units: Content, turn: Ints, shares: Sequence[tuple[str, float]]) -> Ints:
+    """(U,) int64, the place in _NAMES of each unit's split: the one that its middle falls into in its stratum's line.
 
-
-def _cut(line: Sequence[str], weight: Sequence[int], shares: Sequence[tuple[str, float]]) -> dict[str, str]:
-    """The split of each unit of a line: the one that its middle falls into, units weighing as many as their images."""
-    total, passed = sum(weight), 0.0
-    middle = {}
-    for name, one in zip(line, weight, strict=True):
-        middle[name] = (passed + one / 2) / total
-        passed += one
+    Units weigh as many as their images.
+    """
+    stratum = _strata(units)
+    order = np.lexsort((turn, stratum))
+    weight, line = units.images[order], stratum[order]
+    passed = np.cumsum(weight) - weight
+    first = _first(line)
+    own, starts = np.cumsum(first) - 1, np.flatnonzero(first)
+    total = np.add.reduceat(weight, starts)
+    middle = (passed - passed[starts][own] + weight / 2) / total[own]
     ends, end = [], 0.0
-    for split, share in shares:
+    for _, share in shares:
         end += share
-        ends.append((end, split))
-    last = ends[-1][1]
-    return {name: next((split for end, split in ends if at < end), last) for name, at in middle.items()}
+        ends.append(end)
+    split = np.array([_NAMES.index(name) for name, _ in shares], np.int64)
+    chosen = np.empty(len(order), np.int64)
+    chosen[order] = split[np.searchsorted(ends, middle, side="right").clip(max=len(ends) - 1)]
+    return chosen
 
 
-def _by_label(units: Units) -> list[list[str]]:
-    """The units of each label, and of the defect-free images; the rarest come last, so that theirs is the last word."""
-    members: dict[int, list[str]] = {}
-    labels: dict[frozenset[Kind], frozenset[int]] = {}
-    for name, images in units.items():
-        for kinds_ in set(images):
-            if kinds_ not in labels:
-                labels[kinds_] = frozenset(kind_.label for kind_ in kinds_) or frozenset({DEFECT_FREE})
-        for label in labels[images[0]].union(*(labels[kinds_] for kinds_ in images[1:])):
-            members.setdefault(label, []).append(name)
-    return [members[label] for label in sorted(members, key=lambda label: (-len(members[label]), label))]
+def _spread_all(chosen: Ints, units: Content, turn: Ints) -> None:
+    """Let no split go without a label, or defect-free images; the rarest come last, so that theirs is the last word."""
+    labels = np.array([kind_.label for kind_ in units.kinds], np.int64)
+    unit, label = _labels(units, labels)
+    members = {each: unit[label == each] for each in np.unique(labels).tolist()}
+    members[DEFECT_FREE] = np.flatnonzero(units.free)
+    for label in sorted(members, key=lambda each: (-len(members[each]), each)):
+        _spread(chosen, members[label], units.images, turn)
+    _spread(chosen, np.arange(len(chosen)), units.images, turn)
 
 
-def _spread(chosen: dict[str, str], members: Sequence[str], *, rank: Callable[[str], tuple[int, bytes]]) -> None:
+def _spread(chosen: Ints, members: Ints, images: Ints, turn: Ints) -> None:
     """Let no split go without, where there are as many units as splits: it takes the first from the one with most."""
-    if len(members) < len(SHARES):
+    if len(members) < len(SHARES) or np.bincount(chosen[members], minlength=len(_NAMES)).all():
         return
-    counts = Counter(map(chosen.__getitem__, members))
-    if all(counts[split] for split in SHARES):
-        return
-    ranked = sorted(members, key=rank)
-    for split in SHARES:
-        counts = Counter(map(chosen.__getitem__, ranked))
+    ranked = members[np.lexsort((turn[members], images[members]))]
+    for split in range(len(_NAMES)):
+        counts = np.bincount(chosen[ranked], minlength=len(_NAMES))
         if not counts[split]:
-            giver = max(SHARES, key=lambda each: counts[each])
-            chosen[next(name for name in ranked if chosen[name] == giver)] = split
+            giver = int(np.argmax(counts))
+            chosen[ranked[np.flatnonzero(chosen[ranked] == giver)[0]]] = split
