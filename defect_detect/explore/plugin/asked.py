@@ -11,6 +11,8 @@ from defect_detect.explore import columns
 from defect_detect.explore.columns import Columns, Thresholds
 
 STORED, SCORE, SCORES = "stored", "score", "scores"
+MIDDLE = 0.5
+"""Where a slider starts that knows no better."""
 POLICIES = (
     *(f"fppi<={budget}" for budget in ("0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1", "2", "5")),
     *(f"overkill<={share}" for share in ("0.01", "0.02", "0.05", "0.1", "0.2")),
@@ -46,7 +48,7 @@ def asked(state: Mapping[str, Any], held: Columns) -> Asked:
     operating = str(state.get("operating") or STORED)
     scores: tuple[tuple[str, float], ...] = ()
     if operating == SCORE:
-        scores = tuple((name, _number(state.get("score"), 0.5)) for name in names)
+        scores = tuple((name, _number(state.get("score"), MIDDLE)) for name in names)
     elif operating == SCORES:
         scores = tuple(
             (name, _number(state.get(f"score_{held.names.index(name)}"), first(held, name))) for name in names
@@ -92,7 +94,7 @@ def first(held: Columns, name: str) -> float:
     """Where a detector's slider starts: at its threshold of the comparison; in the middle where it has none."""
     vectors = columns.as_stored(held)[name]
     least = float(vectors[0].min(initial=2)) if vectors else 2.0
-    return least if least <= 1 else 0.5
+    return least if least <= 1 else MIDDLE
 
 
 def _number(found: Any, otherwise: float) -> float:

@@ -9,7 +9,7 @@ from fiftyone.operators import types
 
 from defect_detect.evaluation.review import DECISIONS
 from defect_detect.explore.columns import Columns
-from defect_detect.explore.plugin.asked import IOUS, SCORE, SCORES, STORED, Asked, offered
+from defect_detect.explore.plugin.asked import IOUS, MIDDLE, SCORE, SCORES, STORED, Asked, first, offered
 from defect_detect.explore.plugin.sheets import Sheet
 
 Handler = Callable[[Any], Any]
@@ -23,24 +23,33 @@ WIDTH = {"container": {"sx": {"minWidth": 150}}}
 
 
 def settings(panel: Any, held: Columns, wanted: Asked, changed: Handler) -> None:
-    """Detectors, rule and operating point."""
+    """Detectors, rule and operating point.
+
+    Their defaults never change: the App takes a new default for something that was set, and sets it back.
+    """
     row = panel.h_stack("settings", gap=2, align_y="center", componentsProps={"grid": {"sx": {"flexWrap": "wrap"}}})
-    _choice(row, "operating", "Operating point", _operating(held), value=wanted.operating, changed=changed)
+    _choice(row, "operating", "Operating point", _operating(held), value=STORED, changed=changed)
     whole = held.comparison.protocol.iou
     ious = {f"{iou:g}": f"IoU ≥ {iou:g}" for iou in sorted({*IOUS, whole})}
-    _choice(row, "iou", "A hit needs", ious, value=f"{wanted.rule.iou:g}", changed=changed)
+    _choice(row, "iou", "A hit needs", ious, value=f"{whole:g}", changed=changed)
     if held.comparison.protocol.geometry == "mask" or _masked(held):
-        _choice(row, "geometry", "of", {"box": "boxes", "mask": "masks"}, value=wanted.rule.geometry, changed=changed)
+        _choice(
+            row,
+            "geometry",
+            "of",
+            {"box": "boxes", "mask": "masks"},
+            value=held.comparison.protocol.geometry,
+            changed=changed,
+        )
     who = types.DropdownView(multiple=True, label="Detectors", componentsProps=WIDTH)
     for name in held.names:
         who.add_choice(name, label=name)
-    row.list("detectors", types.String(), view=who, default=list(wanted.names), on_change=changed)
-    scores = dict(wanted.scores)
+    row.list("detectors", types.String(), view=who, default=list(held.names), on_change=changed)
     if wanted.operating == SCORE:
-        _slider(panel, "score", "Threshold", scores[wanted.names[0]], changed)
+        _slider(panel, "score", "Threshold", MIDDLE, changed)
     elif wanted.operating == SCORES:
         for name in wanted.names:
-            _slider(panel, f"score_{held.names.index(name)}", name, scores[name], changed)
+            _slider(panel, f"score_{held.names.index(name)}", name, first(held, name), changed)
 
 
 def table(panel: Any, name: str, sheet: Sheet, clicked: Handler, *, cell: bool = False) -> None:
@@ -59,19 +68,19 @@ def data(sheet: Sheet) -> list[dict[str, str]]:
     ]
 
 
-def tabs(panel: Any, chosen: str, changed: Handler) -> None:
+def tabs(panel: Any, changed: Handler) -> None:
     """The tabs."""
     view = types.TabsView(variant="rounded")
     for value, label in TABS.items():
         view.add_choice(value, label=label)
-    panel.enum("tab", view.values(), view=view, default=chosen, on_change=changed)
+    panel.enum("tab", view.values(), view=view, default=next(iter(TABS)), on_change=changed)
 
 
-def listing(panel: Any, kinds: Mapping[str, str], which: str, order: str, changed: Handler) -> None:
+def listing(panel: Any, kinds: Mapping[str, str], changed: Handler) -> None:
     """Which misses are listed, in which order."""
     row = panel.h_stack("listing", gap=2)
-    _choice(row, "which", "Defects", kinds, value=which, changed=changed)
-    _choice(row, "order", "Order", ORDERS, value=order, changed=changed)
+    _choice(row, "which", "Defects", kinds, value=next(iter(kinds)), changed=changed)
+    _choice(row, "order", "Order", ORDERS, value=next(iter(ORDERS)), changed=changed)
 
 
 def buttons(panel: Any, name: str, told: Sequence[tuple[str, str, Handler, Mapping[str, Any]]]) -> None:

@@ -55,7 +55,7 @@ class MissedDefects(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
         """A setting was changed."""
         path, value = ctx.params.get("path"), ctx.params.get("value")
         if path:
-            remembered.put(ctx, str(path), value)
+            remembered.put(ctx, str(path), value, told=True)
         if path != "tab":
             remembered.put(ctx, "page", 0)
 
@@ -184,7 +184,7 @@ class MissedDefects(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
                 ("recompute", "recompute the dataset at this threshold", self.recompute, {}),
             ])  # fmt: skip
         tab = str(remembered.state(ctx).get("tab") or "agreement")
-        layout.tabs(panel, tab, self.changed)
+        layout.tabs(panel, self.changed)
         if tab == "agreement":
             self._sheet(ctx, panel, "agreement", sheets.agreement(shown), self.clicked_agreement)
         elif tab == "parts":
@@ -205,11 +205,7 @@ class MissedDefects(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
         ctx.panel.set_data(sized, layout.data(sheet))
 
     def _list(self, ctx: Any, panel: Any, shown: Shown) -> None:
-        which, order = (
-            str(remembered.state(ctx).get("which") or "any"),
-            str(remembered.state(ctx).get("order") or "size-"),
-        )
-        layout.listing(panel, _kinds(shown), which, order, self.changed)
+        layout.listing(panel, _kinds(shown), self.changed)
         sheet, total, _ = self._page(ctx, shown)
         self._sheet(ctx, panel, "misses", sheet, self.clicked_miss, cell=True)
         first = int(remembered.state(ctx).get("page") or 0) * PAGE

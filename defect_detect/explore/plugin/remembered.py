@@ -28,11 +28,12 @@ def begin(ctx: Any) -> None:
     ctx.panel.set_state(SESSION, session)
 
 
-def put(ctx: Any, path: str, value: Any) -> None:
-    """Set something, by its path in the panel's state."""
+def put(ctx: Any, path: str, value: Any, *, told: bool = False) -> None:
+    """Set something, by its path in the panel's state; `told`: the App itself set it, and isn't told again."""
     with _LOCK:
         _set.get(str((ctx.panel_state or {}).get(SESSION)), {})[path.rpartition(".")[2]] = value
-    ctx.panel.set_state(path, value)
+    if not told:
+        ctx.panel.set_state(path, value)
 
 
 def state(ctx: Any) -> dict[str, Any]:
