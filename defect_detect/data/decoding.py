@@ -29,7 +29,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     target: bytes = b""
 
 
-class Facts(msgspec.Struct, frozen=True, array_like=True):
+class Facts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a picture file is; sizes in px.
 
     width, height  as shown, after EXIF orientation

@@ -52,17 +52,17 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 def examine(root: Path, names: Sequence[str], progress: Progress | None = None) -> list[Facts]:
     """What each file of `names` below `root` is: decoded once in a worker process, remembered after that."""
-    paths = _real(root, names)
-    stamps = {path: known.stamp(path) for path in paths}
+    found = _real(root, names)
+    paths, stamps = [path for path, _ in found], dict(found)
     facts = known.recall(stamps)
     unknown = [path for path in dict.fromkeys(paths) if path not in facts]
     if unknown:
         done = len(names) - len(unknown)
         tasks = [Task(os.fsencode(path)) for path in unknown]
         with Decoders(len(unknown)) as decoders:
-            found = decoders.look(tasks, progress and _shifted(progress, done, len(names)))
+            seen = decoders.look(tasks, progress and _shifted(progress, done, len(names)))
         # What killed its decoder may have died of something else (memory): it is asked again next time.
-        fresh = dict(zip(unknown, found, strict=True))
+        fresh = dict(zip(unknown, seen, strict=True))
         known.remember(stamps, {path: each for path, each in fresh.items() if not each.broken})
         facts |= fresh
     return [facts[path] for path in paths]
@@ -127,18 +127,17 @@ def bring(
     return sha256
 
 
-def _real(root: Path, names: Sequence[str]) -> list[str]:
-    """`os.path.realpath` of each file below `root`, each folder resolved once."""
+def _real(root: Path, names: Sequence[str]) -> list[tuple[str, str]]:
+    """`os.path.realpath` of each file below `root`, each folder resolved once, and its stamp."""
     folders: dict[str, str] = {}
-    paths: list[str] = []
+    found: list[tuple[str, str]] = []
     for name in names:
         folder, _, base = name.rpartition("/")
         real = folders.get(folder)
         if real is None:
             real = folders[folder] = os.path.realpath(root / folder).rstrip("/")
-        path = f"{real}/{base}"
-        paths.append(os.path.realpath(path) if os.path.islink(path) else path)  # noqa: PTH114 - many, and Path is slow
-    return paths
+        found.append(known.real(f"{real}/{base}"))
+    return found
 
 
 def _free(name: str, taken: set[str]) -> str:
