@@ -54,7 +54,7 @@ class Eyes:
     def resume(self):
         return None
 
-    def keep(self, state, best):
+    def keep(self, _state, best):
         buffer = io.BytesIO()
         best(buffer)
         self.best = buffer.getvalue()

@@ -9,6 +9,7 @@ The first argument says what is read:
     predictions  COCO results about it, by both readers; then they are judged
     runs         job.json, result.json, manifest.json of runs
     review       a review file; then the truth is corrected by it
+    table        the same review as CSV
     folder       request.json and comparison.json of a finished comparison, as a baseline or to be explored
 
 An input is raw bytes or choices by which a sound file is spoilt, as its first byte says. What is accepted must
@@ -19,6 +20,7 @@ atheris is no dependency.
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -33,11 +35,13 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["defect_detect.data", "defect_detect.job", "defect_detect.folder",
-                                         "defect_detect.evaluation.review"]):  # fmt: skip
+                                         "defect_detect.evaluation.review", "defect_detect.report.review_csv",
+                                         "defect_detect.report.review_row"]):  # fmt: skip
     from defect_detect import folder, job, runner, trials
     from defect_detect.data import coco, normalize, predictions
     from defect_detect.errors import DefectDetectError, InputError
     from defect_detect.evaluation import review as reviews
+    from defect_detect.report import review_csv
 
 import mutating
 import numpy as np
@@ -318,6 +322,38 @@ class Reviews:
         assert reviews.read(self.path) == read
 
 
+class Tables(Reviews):
+    """`review_csv.read`: the same review as a table for spreadsheets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.path.write_bytes(self.seeds[0])
+        table = review_csv.encode(reviews.read(self.path), Path("review.csv"))
+        self.path, self.seeds = SCRATCH / "review.csv", [table]
+        self.cells = list(csv.reader(io.StringIO(table.decode("utf-8-sig"))))
+
+    def __call__(self, kind: int, data: Any) -> None:
+        """One input."""
+        raw = data.ConsumeBytes(1 << 16) if kind & 16 else self._table(mutating.mutated(data, self.cells))
+        self.path.write_bytes(raw)
+        read = accepted(lambda: review_csv.read(self.path))
+        if read is None:
+            return
+        made = accepted(lambda: reviewed_truth.corrected(self.truth, read, self.contenders))
+        if made is not None:
+            sound(replace(made, root=self.truth.root))
+        self.path.write_bytes(review_csv.encode(read, self.path))
+        assert review_csv.read(self.path) == read
+
+    @staticmethod
+    def _table(tree: Tree) -> bytes:
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, quoting=csv.QUOTE_MINIMAL, escapechar="\\")
+        for row in tree if isinstance(tree, list) else [tree]:
+            writer.writerow([str(cell) for cell in row] if isinstance(row, list) else [str(row)])
+        return buffer.getvalue().encode("utf-8", "surrogatepass")
+
+
 class Folder:
     """`folder.load` and a baseline, on a finished comparison."""
 
@@ -355,7 +391,8 @@ class Folder:
 
 
 TARGETS: dict[str, Callable[[], Any]] = {
-    "splits": Splits, "predictions": Said, "runs": Runs, "review": Reviews, "folder": Folder,
+    "splits": Splits, "predictions": Said, "runs": Runs, "review": Reviews, "table": Tables,
+    "folder": Folder,
 }  # fmt: skip
 
 
