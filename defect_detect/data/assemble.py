@@ -14,8 +14,7 @@ from defect_detect.data import coco
 from defect_detect.data.asked import Options
 from defect_detect.data.categories import Classes
 from defect_detect.data.columns import columns
-from defect_detect.data.identity import order
-from defect_detect.data.regions import to_coco
+from defect_detect.data.ordering import by_content
 from defect_detect.data.repairs import Log
 from defect_detect.data.sound import Sound
 from defect_detect.data.source import SPLITS
@@ -27,10 +26,16 @@ from defect_detect.tables import Dataset, Defects, Images, Ints
 
 def unit_of(taken: Intake, image: int) -> str:
     """The sampling unit of an image: its group, else those that look like it, else its file."""
-    entry, picture = taken.images[image]
-    if entry.group is not None:
-        return entry.group
-    return picture.file if taken.alike is None else taken.alike[image]
+    return _units(taken, [image])[0]
+
+
+def _units(taken: Intake, images: Sequence[int]) -> list[str]:
+    listed, alike = taken.images, taken.alike
+    return [
+        group if (group := listed[image][0].group) is not None
+        else listed[image][1].file if alike is None else alike[image]
+        for image in images
+    ]  # fmt: skip
 
 
 def place(taken: Intake, options: Options, log: Log) -> dict[int, str]:
@@ -43,7 +48,7 @@ def place(taken: Intake, options: Options, log: Log) -> dict[int, str]:
     if all(ready.values()):
         _check_leaks(taken, ready, log)
         return ready
-    joined = _join_copies(taken, [unit_of(taken, image) for image in taken.kept])
+    joined = _join_copies(taken, _units(taken, taken.kept))
     place_ = np.full(len(taken.images), -1)
     place_[taken.kept] = np.arange(len(taken.kept))
     names: dict[str, int] = {}
@@ -89,7 +94,7 @@ _TRAITS: Mapping[str, Callable[[Intake, int], str]] = {
 
 def _join_copies(taken: Intake, units: list[str]) -> list[str]:
     """`units` of the kept images; those that share a picture, or look alike where that is asked for, under one name."""
-    contents = {_TRAITS["content"](taken, image) for image in taken.kept}
+    contents = {picture.shown or picture.file for picture in (taken.images[image][1] for image in taken.kept)}
     if taken.alike is None and len(contents) == len(taken.kept):
         return units
     parent: dict[str, str] = {}
@@ -154,23 +159,24 @@ def _datasets(
     regions = _regions(taken.sound, log)
     scale = options.scale or 1.0
     limit = np.array([options.accept_below.get(category.name, 0.0) for category in classes.listed]) * scale
+    by_file = sorted(taken.kept, key=[picture.file for _, picture in taken.images].__getitem__)
+    chosen = {name: [image for image in by_file if split[image] == name] for name in SPLITS}
+    place_ = np.full(len(taken.images), -1)
+    place_[[image for name in SPLITS for image in chosen[name]]] = np.arange(len(by_file))
+    rows = by_content(taken.sound, place_, regions=regions)
+    at = place_[taken.sound.image[rows]]
     result: list[Made] = []
-    next_image = next_defect = 1
+    next_image, first = 0, 0
     for name in SPLITS:
-        chosen = sorted(
-            (image for image in taken.kept if split[image] == name), key=lambda image: taken.images[image][1].file
-        )
-        place_ = np.full(len(taken.images), -1)
-        place_[chosen] = np.arange(len(chosen))
-        rows = taken.sound.take(_ordered(taken.sound, place_, regions=regions))
+        end = first + int(np.searchsorted(at[first:], next_image + len(chosen[name])))
+        sound = taken.sound.take(rows[first:end])
         data = Dataset(
-            root=Path(), split=name, categories=classes.listed, images=_images(taken, chosen, next_image),
-            defects=_defects(rows, place_[rows.image], next_defect, limit, regions=regions), scale=options.scale,
-            unit=options.unit,
+            root=Path(), split=name, categories=classes.listed, images=_images(taken, chosen[name], next_image + 1),
+            defects=_defects(sound, at[first:end] - next_image, first + 1, limit, regions=regions),
+            scale=options.scale, unit=options.unit,
         )  # fmt: skip
-        result.append(Made(data, chosen))
-        next_image += len(chosen)
-        next_defect += len(rows)
+        result.append(Made(data, chosen[name]))
+        next_image, first = next_image + len(chosen[name]), end
     return result
 
 
@@ -190,7 +196,7 @@ def _images(taken: Intake, chosen: Sequence[int], first: int) -> Images:
         file=tuple(f"{coco.PICTURES}/{picture.file}" for _, picture in listed),
         id=np.arange(first, first + len(listed), dtype=np.int64),
         size=np.array([(picture.width, picture.height) for _, picture in listed], np.int64).reshape(-1, 2),
-        group=np.array([unit_of(taken, image) for image in chosen], np.str_),
+        group=np.array(_units(taken, chosen), np.str_),
         source_id=tuple(entry.source_id for entry, _ in listed),
         attribute=columns([entry.attributes for entry, _ in listed]),
     )
@@ -224,36 +230,3 @@ def _regions(sound: Sound, log: Log) -> bool:
             f"{have} of {len(sound)} with a region", 0,
         )  # fmt: skip
     return have > 0 and not lacks
-
-
-def _ordered(sound: Sound, place: Ints, *, regions: bool) -> Ints:
-    """The rows on images that have a place, by it, then by content: whatever order the input lists them in.
-
-    By `regions` only if they are written: what is read again must come out in the same order.
-    """
-    rows = np.flatnonzero(place[sound.image] >= 0)
-    keys = tuple(
-        key[rows]
-        for key in (sound.ignore, sound.crowd, sound.area, *sound.box.T[::-1], sound.label, place[sound.image])
-    )
-    turn = np.lexsort(keys)
-    rows, keys = rows[turn], tuple(key[turn] for key in keys)
-    same = np.ones(max(len(rows) - 1, 0), np.bool_)
-    for key in keys:
-        same &= key[1:] == key[:-1]
-    # What is alike so far is told apart by region and id; runs of it are short.
-    for at_first in np.flatnonzero(same & ~np.concatenate([[False], same[:-1]])).tolist():
-        at = at_first
-        while at < len(same) and same[at]:
-            at += 1
-        rows[at_first : at + 1] = sorted(
-            rows[at_first : at + 1].tolist(), key=lambda row: _last_word(sound, row, regions=regions)
-        )
-    return rows
-
-
-def _last_word(sound: Sound, row: int, *, regions: bool) -> tuple[object, ...]:
-    region = sound.region[row] if regions else None
-    shape = b"" if region is None else msgspec.json.encode(to_coco(region))
-    attributes = msgspec.json.encode(sound.attributes[row], order="deterministic")
-    return shape, order(sound.id_of(row) or ""), attributes

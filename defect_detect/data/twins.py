@@ -9,12 +9,10 @@ import numpy as np
 
 from defect_detect.data.annotations import Draft
 from defect_detect.data.identity import order
+from defect_detect.data.ordering import ordered
 from defect_detect.data.regions import to_coco
 from defect_detect.data.repairs import Log
 from defect_detect.data.sound import Sound
-
-_MIX = np.uint64(0x9E3779B97F4A7C15)
-"""An odd number whose multiples spread over 64 bits."""
 
 
 def merge(drafts: Sequence[Draft], log: Log) -> list[Draft]:
@@ -43,20 +41,18 @@ def merge(drafts: Sequence[Draft], log: Log) -> list[Draft]:
 
 def without(sound: Sound, log: Log) -> Sound:
     """`merge` for a whole table."""
-    # Boxes of one image with equal x0 and y1 are few: only they are sorted by everything. Adding 0 makes -0 0.
-    mixed = sound.image.view(np.uint64) * _MIX
-    mixed += (sound.box[:, 0] + 0.0).view(np.uint64)
-    mixed *= _MIX
-    mixed += (sound.box[:, 3] + 0.0).view(np.uint64)
-    turn = np.argsort(mixed, kind="stable")
-    near = mixed[turn[1:]] == mixed[turn[:-1]]
-    rows = np.sort(turn[np.concatenate([near, [False]]) | np.concatenate([[False], near])]) if len(turn) else turn
+    images = int(sound.image.max(initial=-1)) + 1
+    turn, again = ordered(sound.image, images, sound.label, sound.box)
+    # Those of one image, class and box are few: only they are sorted by everything.
+    near = again.copy()
+    near[:-1] |= again[1:]
+    rows = np.sort(turn[near])
     keys = tuple(key[rows] for key in (sound.ignore, sound.crowd, *sound.box.T, sound.label, sound.image))
-    order = np.lexsort(keys)
-    same = np.ones(max(len(order) - 1, 0), np.bool_)
+    turn = np.lexsort(keys)
+    same = np.ones(max(len(turn) - 1, 0), np.bool_)
     for key in keys:
-        same &= key[order[1:]] == key[order[:-1]]
-    alike = rows[np.unique(np.concatenate([order[1:][same], order[:-1][same]]))]
+        same &= key[turn[1:]] == key[turn[:-1]]
+    alike = rows[np.unique(np.concatenate([turn[1:][same], turn[:-1][same]]))]
     if not len(alike):
         return sound
     drafts = [sound.draft(row) for row in alike.tolist()]

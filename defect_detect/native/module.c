@@ -30,6 +30,7 @@ static PyMethodDef functions[] = {
     ENTRY(shared_pixels),
     ENTRY(crossing),
     ENTRY(extents),
+    ENTRY(order_rows),
     {NULL, NULL, 0, NULL},
 };
 

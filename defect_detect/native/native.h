@@ -81,5 +81,6 @@ PyObject *native_stretches(PyObject *self, PyObject *const *arguments, Py_ssize_
 PyObject *native_shared_pixels(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_crossing(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *native_extents(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *native_order_rows(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 
 #endif
