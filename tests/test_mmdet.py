@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,9 @@ import torchvision
 from PIL import Image
 
 from defect_detect import job as jobs
+from defect_detect import runner
 from defect_detect.backends import load
+from defect_detect.data import coco, predictions
 from defect_detect.errors import ConfigError, RunFailed, Unsupported
 from defect_detect.geometry import from_mask, region_area, region_box
 from defect_detect.tables import Category, Dataset, Defects, Images
@@ -207,6 +210,21 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
     assert outcome.images_seen == 12
     states = [torch.load(out / "resume" / "state-2", weights_only=True)["network"] for out in (whole, killed)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_worker_trains_and_another_predicts(tiny, tmp_path):
+    """In processes of their own, where nothing has imported anything before."""
+    home = tmp_path / "tiny-0"
+    wanted = msgspec.structs.replace(job("ssdlite320", epochs=1, batch=16), dataset=str(tiny))
+    done = runner.execute(home, wanted, framework="mmdet")
+    assert isinstance(done, jobs.Trained)
+    assert done.versions["mmdet"].startswith("3.3")
+    asked = jobs.PredictJob(trained=str(home), dataset=str(tiny), split="test", device="cpu", threads=1)
+    said = runner.execute(home / "predictions" / "test", asked, framework="mmdet")
+    assert isinstance(said, jobs.Predicted)
+    data = coco.load(tiny, "test")
+    found = predictions.read(home / "predictions" / "test" / said.predictions, data)
+    assert len(found)
 
 
 def test_boxes_alone_teach_box_shaped_masks_that_are_not_shown(tmp_path):

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+import torchvision  # noqa: F401  registers its kernels
 
 from defect_detect.errors import Fault, Unsupported
 
