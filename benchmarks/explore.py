@@ -280,7 +280,7 @@ def panel(images: int) -> None:
     from defect_detect.evaluation import agreement, compare, figures, sliced
     from defect_detect.evaluation.judged import Contender, Rule, Run
     from defect_detect.evaluation.matching import evaluate
-    from defect_detect.explore import columns
+    from defect_detect.explore import columns, operating
 
     truth, said = make(images, "test")
     contenders = tuple(
@@ -292,7 +292,7 @@ def panel(images: int) -> None:
     spent: dict[str, list[float]] = {"figures": [], "with agreement and slices": []}
     for score in np.linspace(0.1, 0.9, 9):
         started = time.process_time()
-        entrants = columns.at(held, columns.at_score(held, float(score)))
+        entrants = columns.at(held, operating.at_score(held, float(score)))
         for one in entrants:
             figures.figures(one)
         spent["figures"].append(time.process_time() - started)

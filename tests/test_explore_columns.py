@@ -21,7 +21,7 @@ from defect_detect.evaluation.judged import Rule
 from defect_detect.evaluation.missed import FIGURES
 from defect_detect.evaluation.operating import parse_policy
 from defect_detect.evaluation.sliced import sliced
-from defect_detect.explore import columns, rows, selected
+from defect_detect.explore import columns, operating, rows, selected
 
 
 def said(root: Path, split: str, seed: int) -> list[dict]:
@@ -56,7 +56,7 @@ def folder(tiny, tmp_path_factory) -> Path:
 
 def test_at_the_stored_thresholds_figures_are_the_comparisons(folder):
     loaded = columns.load(folder)
-    entrants = columns.at(loaded, columns.as_stored(loaded))
+    entrants = columns.at(loaded, operating.as_stored(loaded))
     assert loaded.names == tuple(one.name for one in loaded.comparison.detectors) == ("vendor-a", "vendor_b", "c")
     for entrant, detector in zip(entrants, loaded.comparison.detectors, strict=True):
         ours = figures(entrant)
@@ -79,10 +79,10 @@ def judged(folder: Path, policy: str, rule: Rule) -> list[Figures]:
 
 def test_another_threshold_is_what_judging_at_that_score_says(folder):
     loaded = columns.load(folder)
-    entrants = columns.at(loaded, columns.at_score(loaded, 0.55))
+    entrants = columns.at(loaded, operating.at_score(loaded, 0.55))
     expected = judged(folder, "score=0.55", Rule())
     assert [figures(entrant) for entrant in entrants] == expected
-    one = columns.at(loaded, columns.at_score(loaded, {"vendor-a": 0.55, "vendor_b": 0.1, "c": 0.9}))
+    one = columns.at(loaded, operating.at_score(loaded, {"vendor-a": 0.55, "vendor_b": 0.1, "c": 0.9}))
     assert figures(one[0]) == expected[0]
     assert figures(one[1]).fn_rate.rate.count < expected[1].fn_rate.rate.count
     assert [entrant.name for entrant in columns.at(loaded, {"c": (np.full(9, 0.5),)})] == ["c"]
@@ -90,20 +90,20 @@ def test_another_threshold_is_what_judging_at_that_score_says(folder):
 
 def test_policies_choose_what_the_comparison_chooses(folder):
     loaded = columns.load(folder)
-    chosen, why = columns.by_policy(loaded, "fppi<=0.5")
-    stored = columns.as_stored(loaded)
+    chosen, why = operating.by_policy(loaded, "fppi<=0.5")
+    stored = operating.as_stored(loaded)
     assert why == {}
     assert all(np.array_equal(chosen[name][0], stored[name][0]) for name in loaded.names)
-    none, why = columns.by_policy(loaded, "recall>=1")
+    none, why = operating.by_policy(loaded, "recall>=1")
     assert none == dict.fromkeys(loaded.names, ())
     assert all("best recall" in reason for reason in why.values())
     assert figures(columns.at(loaded, none)[0]).fn_rate.rate.of == 0
-    silent = figures(columns.at(loaded, columns.at_score(loaded, np.inf))[0])
+    silent = figures(columns.at(loaded, operating.at_score(loaded, np.inf))[0])
     assert (silent.fn_rate.rate.value, silent.fppi.rate.value) == (1, 0)
-    by_class, _ = columns.by_policy(loaded, "fppi<=0.5", per_class_too=True)
+    by_class, _ = operating.by_policy(loaded, "fppi<=0.5", per_class_too=True)
     assert len(set(by_class["c"][0].tolist())) > 1
     with pytest.raises(ConfigError):
-        columns.by_policy(loaded, "nonsense")
+        operating.by_policy(loaded, "nonsense")
 
 
 def test_another_rule_is_what_judging_by_it_says(folder):
@@ -112,8 +112,8 @@ def test_another_rule_is_what_judging_by_it_says(folder):
     assert columns.under(loaded, Rule(iou=0.3)) is loose
     assert columns.under(loaded, Rule()) is loaded
     expected = judged(folder, "score=0.3", Rule(iou=0.3))
-    assert [figures(entrant) for entrant in columns.at(loose, columns.at_score(loose, 0.3))] == expected
-    here = columns.at(loaded, columns.at_score(loaded, 0.3))[0]
+    assert [figures(entrant) for entrant in columns.at(loose, operating.at_score(loose, 0.3))] == expected
+    here = columns.at(loaded, operating.at_score(loaded, 0.3))[0]
     assert figures(here).fn_rate.rate.count > expected[0].fn_rate.rate.count
 
 
@@ -135,7 +135,7 @@ def test_a_comparison_is_read_once_until_it_changes(folder, tmp_path):
 
 def test_what_is_selected_is_what_was_counted(folder):
     loaded = columns.load(folder)
-    entrants = columns.at(loaded, columns.as_stored(loaded))
+    entrants = columns.at(loaded, operating.as_stored(loaded))
     for told in loaded.comparison.agreement.subsets:
         assert selected.subset(entrants, told.missed_by).sum() == told.count
     lost = selected.missed(entrants)
@@ -152,7 +152,7 @@ def test_what_is_selected_is_what_was_counted(folder):
 
 def test_misses_are_listed_in_the_order_asked_for(folder):
     loaded = columns.load(folder)
-    entrants = columns.at(loaded, columns.as_stored(loaded))
+    entrants = columns.at(loaded, operating.as_stored(loaded))
     every = np.ones(len(loaded.truth.defects), np.bool_)
     total = int(np.any(list(selected.missed(entrants).values()), axis=0).sum())
     listed = selected.misses(loaded, entrants, every, most=10_000)

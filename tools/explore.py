@@ -47,7 +47,9 @@ def main() -> int:
         help=f"map the defects by what they look like, however many pictures have any (by itself: up to {MAPPED:,})",
     )  # fmt: skip
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--list", action="store_true", help="say which comparisons are stored, and end")
+    what.add_argument(
+        "--list", action="store_true", help="say which comparisons are stored, unfinished ones too, and end"
+    )
     what.add_argument("--remove", action="store_true", help="delete the comparison from FiftyOne; its folder stays")
     what.add_argument("--remove-plugin", action="store_true", help="take the panel out of FiftyOne, and end")
     arguments = parser.parse_args()
@@ -132,8 +134,14 @@ def _list() -> int:
     from defect_detect.explore import datasets
 
     for name, place in datasets.stored().items():
-        print(f"{name}\t{place}" + ("" if Path(place).is_dir() else "   (the folder is gone)"))
+        print(f"{name}\t{place}{_gone(place)}")
+    for name, (place, writing) in datasets.exports().items():
+        print(f"{name}\t{place}   (unfinished{', being written' if writing else ''}){_gone(place)}")
     return 0
+
+
+def _gone(place: str) -> str:
+    return "" if Path(place).is_dir() else "   (the folder is gone)"
 
 
 if __name__ == "__main__":

@@ -37,6 +37,22 @@ def stored() -> dict[str, str]:
         return {name: info["folder"] for name, info in found if info and info["complete"] and PARTIAL not in name}
 
 
+def exports() -> dict[str, tuple[str, bool]]:
+    """Datasets that an export hasn't finished: name -> the comparison's folder, and whether it is still being written.
+
+    Raises:
+        FrameworkMissing: FiftyOne or its database can't be had.
+    """
+    with service.quiet():
+        fiftyone = service.connect()
+        found = ((name, _ours(fiftyone, name)) for name in fiftyone.list_datasets(f"{NAMESPACE}.*{PARTIAL}*"))
+        # What another machine writes can't be seen from here; it is taken to be at work.
+        return {
+            name: (info["folder"], info["host"] != os.uname().nodename or _alive(info["pid"]))
+            for name, info in found if info
+        }  # fmt: skip
+
+
 def remove(folder: Path) -> str | None:
     """Delete the dataset of the comparison in `folder`, unfinished ones too, and return its name; None: there is none.
 

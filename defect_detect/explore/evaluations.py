@@ -13,8 +13,8 @@ import numpy as np
 
 from defect_detect.evaluation.comparison import Comparison
 from defect_detect.explore import figures
-from defect_detect.explore.columns import measurable
 from defect_detect.explore.names import TRUTH
+from defect_detect.explore.operating import measurable
 from defect_detect.explore.pr_curves import curves
 from defect_detect.explore.rows import Told, defect_id, matches, prediction_id
 

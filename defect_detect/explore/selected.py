@@ -73,8 +73,13 @@ def in_part(columns: Columns, by: str, value: str) -> Bools:
 
 
 def for_reason(entrant: Entrant, reason: str) -> Bools:
-    """(G,) bool: the defects that one of the detector's seeds misses for this reason."""
-    return np.asarray(np.any([one.reason == reason for one in entrant.judged], axis=0))
+    """(G,) bool: the defects that the detector misses, the first of its seeds that does so for this reason.
+
+    So every defect that it misses has one reason, which is also what the list of misses tells.
+    """
+    first = _first_that_misses(entrant.judged)
+    told = np.stack([one.reason for one in entrant.judged])[first, np.arange(len(first))]
+    return np.asarray(missed([entrant])[entrant.name] & (told == reason))
 
 
 def label_ids(columns: Columns, where: Bools) -> list[str]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from defect_detect.evaluation.judged import Rule
-from defect_detect.explore import columns
-from defect_detect.explore.columns import Columns, Thresholds
+from defect_detect.explore.columns import Columns
+from defect_detect.explore.operating import Thresholds, as_stored, at_score, by_policy
 
 STORED, SCORE, SCORES = "stored", "score", "scores"
 MIDDLE = 0.5
@@ -78,23 +78,35 @@ def thresholds(held: Columns, wanted: Asked) -> tuple[Thresholds, Mapping[str, s
         ConfigError: the policy can't be followed.
     """
     if wanted.operating == STORED:
-        return {name: columns.as_stored(held)[name] for name in wanted.names}, {}
+        return {name: as_stored(held)[name] for name in wanted.names}, {}
     if wanted.scores:
         given = dict.fromkeys(held.names, 1.0) | dict(wanted.scores)
-        return {name: columns.at_score(held, given)[name] for name in wanted.names}, {}
+        return {name: at_score(held, given)[name] for name in wanted.names}, {}
     costs = dict(held.comparison.protocol.costs)
     prevalence = costs.pop("prevalence", None)
     if wanted.operating != "cost":
         costs, prevalence = {}, None
-    chosen, why = columns.by_policy(held, wanted.operating, costs, prevalence)
+    chosen, why = by_policy(held, wanted.operating, costs, prevalence)
     return {name: chosen[name] for name in wanted.names}, why
 
 
 def first(held: Columns, name: str) -> float:
     """Where a detector's slider starts: at its threshold of the comparison; in the middle where it has none."""
-    vectors = columns.as_stored(held)[name]
+    vectors = as_stored(held)[name]
     least = float(vectors[0].min(initial=2)) if vectors else 2.0
     return least if least <= 1 else MIDDLE
+
+
+def in_words(wanted: Asked, held: Columns) -> str:
+    """The operating point and the rule: `score 0.7, IoU 0.5 of boxes`."""
+    point = held.comparison.protocol.policy if wanted.operating == STORED else wanted.operating
+    if wanted.scores:
+        same = len({score for _, score in wanted.scores}) == 1
+        point = "score " + (
+            f"{wanted.scores[0][1]:g}" if same else ", ".join(f"{name} {score:g}" for name, score in wanted.scores)
+        )
+    shape = {"box": "boxes", "mask": "masks"}[wanted.rule.geometry]
+    return f"{point}, IoU {wanted.rule.iou:g} of {shape}"
 
 
 def _number(found: Any, otherwise: float) -> float:

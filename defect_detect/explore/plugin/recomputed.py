@@ -10,9 +10,8 @@ from defect_detect.errors import ConfigError, Fault
 from defect_detect.evaluation.agreement import missed_by, suspects
 from defect_detect.evaluation.review import DECISIONS
 from defect_detect.explore import evaluations, names, rows, service
-from defect_detect.explore.columns import Columns
 from defect_detect.explore.names import ALARMED, NAMESPACE, TRUTH
-from defect_detect.explore.plugin.asked import STORED, Asked
+from defect_detect.explore.plugin.asked import in_words
 from defect_detect.explore.plugin.decided import tagged
 from defect_detect.explore.plugin.shown import Shown
 from defect_detect.explore.samples import documents
@@ -51,22 +50,10 @@ def recompute(dataset: Any, shown: Shown, progress: Callable[[float], None] | No
         _write(dataset, made, fields, len(truth.images), progress)
         evaluations.register(dataset, shown.held.comparison, told, shown.held.folder)
         info = dict(dataset.info)
-        info[NAMESPACE] = dict(info[NAMESPACE]) | {"operating": said_of(shown.asked, shown.held)}
+        info[NAMESPACE] = dict(info[NAMESPACE]) | {"operating": in_words(shown.asked, shown.held)}
         dataset.info = info
         dataset.save()
-    return f"hits, misses and reasons are those at {said_of(shown.asked, shown.held)}"
-
-
-def said_of(wanted: Asked, held: Columns) -> str:
-    """The operating point in words."""
-    point = held.comparison.protocol.policy if wanted.operating == STORED else wanted.operating
-    if wanted.scores:
-        same = len({score for _, score in wanted.scores}) == 1
-        point = "score " + (
-            f"{wanted.scores[0][1]:g}" if same else ", ".join(f"{name} {score:g}" for name, score in wanted.scores)
-        )
-    shape = {"box": "boxes", "mask": "masks"}[wanted.rule.geometry]
-    return f"{point}, IoU {wanted.rule.iou:g} of {shape}"
+    return f"hits, misses and reasons are those at {in_words(shown.asked, shown.held)}"
 
 
 def _write(

@@ -37,8 +37,9 @@ def put(ctx: Any, path: str, value: Any, *, told: bool = False) -> None:
 
 
 def state(ctx: Any) -> dict[str, Any]:
-    """Everything that is set, by its name."""
-    told = dict(ctx.panel_state or {})
+    """Everything that is set, by its name; nothing where no panel asks."""
+    # FiftyOne's context has no such attribute where no panel asks.
+    told = dict(getattr(ctx, "panel_state", None) or {})
     for group in GROUPS:
         inner = told.get(group)
         told |= inner if isinstance(inner, Mapping) else {}

@@ -10,8 +10,7 @@ from pathlib import Path
 from defect_detect.evaluation import agreement as agreements
 from defect_detect.evaluation.comparison import Agreement, Figures, Slice
 from defect_detect.evaluation.entrant import Entrant
-from defect_detect.evaluation.figures import figures, tally_of
-from defect_detect.evaluation.reasons import REASONS
+from defect_detect.evaluation.figures import figures
 from defect_detect.evaluation.sliced import sliced
 from defect_detect.explore import columns
 from defect_detect.explore.columns import Columns
@@ -65,11 +64,6 @@ def parts(shown: Shown, name: str) -> list[Slice]:
         if one.name == name:
             return sliced(one, shown.held.draws, shown.held.comparison.protocol.sizes)
     return []
-
-
-def reasons(entrant: Entrant) -> dict[str, int]:
-    """The detector's misses by reason, over all its seeds."""
-    return tally_of(REASONS, [reason for one in entrant.judged for reason in one.reason[~one.found].tolist()])
 
 
 _LOCK = threading.RLock()
