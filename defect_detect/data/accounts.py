@@ -29,7 +29,7 @@ def balance(taken: Intake, written: Sequence[Dataset], repairs: Iterable[Repair]
         BooksError: the sums don't agree, an item was dropped twice, or one is both kept and dropped.
     """
     listed = list(repairs)
-    kept_images = {taken.images[image][0].where for image in taken.kept}
+    kept_images = {taken.images.entries[image].where for image in taken.kept}
     images = _tally("images", taken.given_images, kept_images, sum(len(data.images) for data in written), listed)
     defects = sum(len(data.defects) for data in written)
     return images, _tally("annotations", taken.given_annotations, _Places(taken.sound), defects, listed)

@@ -30,12 +30,15 @@ def unit_of(taken: Intake, image: int) -> str:
 
 
 def _units(taken: Intake, images: Sequence[int]) -> list[str]:
-    listed, alike = taken.images, taken.alike
+    entries, pictures, alike = taken.images.entries, taken.images.pictures, taken.alike
     return [
-        group if (group := listed[image][0].group) is not None
-        else listed[image][1].file if alike is None else alike[image]
+        group
+        if (group := entries[image].group) is not None
+        else pictures[image].file
+        if alike is None
+        else alike[image]
         for image in images
-    ]  # fmt: skip
+    ]
 
 
 def place(taken: Intake, options: Options, log: Log) -> dict[int, str]:
@@ -44,7 +47,7 @@ def place(taken: Intake, options: Options, log: Log) -> dict[int, str]:
     Raises:
         DatasetError: one file with too few units to split.
     """
-    ready = {image: taken.images[image][0].split for image in taken.kept}
+    ready = {image: taken.images.entries[image].split for image in taken.kept}
     if all(ready.values()):
         _check_leaks(taken, ready, log)
         return ready
@@ -94,7 +97,7 @@ _TRAITS: Mapping[str, Callable[[Intake, int], str]] = {
 
 def _join_copies(taken: Intake, units: list[str]) -> list[str]:
     """`units` of the kept images; those that share a picture, or look alike where that is asked for, under one name."""
-    contents = {picture.shown or picture.file for picture in (taken.images[image][1] for image in taken.kept)}
+    contents = {picture.shown or picture.file for picture in map(taken.images.pictures.__getitem__, taken.kept)}
     if taken.alike is None and len(contents) == len(taken.kept):
         return units
     parent: dict[str, str] = {}
@@ -159,7 +162,7 @@ def _datasets(
     regions = _regions(taken.sound, log)
     scale = options.scale or 1.0
     limit = np.array([options.accept_below.get(category.name, 0.0) for category in classes.listed]) * scale
-    by_file = sorted(taken.kept, key=[picture.file for _, picture in taken.images].__getitem__)
+    by_file = sorted(taken.kept, key=[picture.file for picture in taken.images.pictures].__getitem__)
     chosen = {name: [image for image in by_file if split[image] == name] for name in SPLITS}
     place_ = np.full(len(taken.images), -1)
     place_[[image for name in SPLITS for image in chosen[name]]] = np.arange(len(by_file))
@@ -182,7 +185,7 @@ def _datasets(
 
 def origin(made: Made, taken: Intake, sha256: Mapping[str, str]) -> coco.Origin:
     """Where the split's pictures come from; `sha256` of each as it stands in the dataset, by name."""
-    entries = [taken.images[image][0] for image in made.images]
+    entries = [taken.images.entries[image] for image in made.images]
     return coco.Origin(
         sha256=[sha256[entry.name] for entry in entries],
         source_split=[entry.source_split for entry in entries],
@@ -191,14 +194,15 @@ def origin(made: Made, taken: Intake, sha256: Mapping[str, str]) -> coco.Origin:
 
 
 def _images(taken: Intake, chosen: Sequence[int], first: int) -> Images:
-    listed = [taken.images[image] for image in chosen]
+    entries = [taken.images.entries[image] for image in chosen]
+    pictures = [taken.images.pictures[image] for image in chosen]
     return Images(
-        file=tuple(f"{coco.PICTURES}/{picture.file}" for _, picture in listed),
-        id=np.arange(first, first + len(listed), dtype=np.int64),
-        size=np.array([(picture.width, picture.height) for _, picture in listed], np.int64).reshape(-1, 2),
+        file=tuple([f"{coco.PICTURES}/{picture.file}" for picture in pictures]),
+        id=np.arange(first, first + len(chosen), dtype=np.int64),
+        size=np.array([[each.width for each in pictures], [each.height for each in pictures]], np.int64).T.copy(),
         group=np.array(_units(taken, chosen), np.str_),
-        source_id=tuple(entry.source_id for entry, _ in listed),
-        attribute=columns([entry.attributes for entry, _ in listed]),
+        source_id=tuple([entry.source_id for entry in entries]),
+        attribute=columns([entry.attributes for entry in entries]),
     )
 
 

@@ -115,10 +115,11 @@ def _share(reading: Reading, box: Floats, size: Column, slack: float, *, wide: b
 
 def _fits(reading: Reading, box: Floats, size: Column, slack: float, *, wide: bool = True) -> Bools:
     """(N,) bool: the box as read lies in the picture; if `wide`, it has width and height too."""
-    xywh = reading.xywh(box)
-    inside: Bools = np.all(xywh[:, :2] >= -slack, axis=1) & np.all(xywh[:, :2] + xywh[:, 2:] <= size + slack, axis=1)
+    x, y, w, h = reading.xywh(box).T
+    width, height = (size + slack).T
+    inside: Bools = (x >= -slack) & (y >= -slack) & (x + w <= width) & (y + h <= height)
     if wide:
-        inside &= np.all(xywh[:, 2:] > 0, axis=1)
+        inside &= (w > 0) & (h > 0)
     return inside
 
 

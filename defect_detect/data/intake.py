@@ -21,7 +21,7 @@ from defect_detect.data.rows import distinct
 from defect_detect.data.sound import Sound, joined, of_drafts, place
 from defect_detect.data.source import Source
 from defect_detect.data.spans import Span, numbers
-from defect_detect.data.taken import Intake, leave_out
+from defect_detect.data.taken import Intake, Pairs, leave_out
 from defect_detect.tables import Ints
 
 _DISAGREE = 0.3
@@ -36,24 +36,27 @@ def take(
 
     A missing picture that `pictures` has a stand-in for is taken as if it were there.
     """
-    listed = [
-        (entry, pictures[entry.name])
-        for listing in listings
-        for entry in (*listing.entries, *(each for each in listing.missing if each.name in pictures))
-    ]
-    taken = Intake(images=[], given_images=sum(listing.given for listing in listings))
+    entries = [entry for listing in listings for entry in (*listing.entries, *_there(listing.missing, pictures))]
+    own = [pictures[entry.name] for entry in entries]
+    taken = Intake(images=Pairs(entries, own), given_images=sum(listing.given for listing in listings))
     lost = [dict(listing.lost) for listing in listings]
-    if any(picture.broken or picture.recoded or picture.remark for _, picture in listed):
-        taken.images = [pair for pair in listed if _usable(*pair, lost, log)]
-    else:
-        taken.images = listed
+    if [picture for picture in own if picture.broken or picture.recoded or picture.remark]:
+        usable = [pair for pair in taken.images if _usable(*pair, lost, log)]
+        taken.images = Pairs([entry for entry, _ in usable], [picture for _, picture in usable])
     _note_copies(taken, sources, log)
     rows = [
         placed(index, source, taken=taken, lost=lost[index], classes=classes, log=log)
         for index, source in enumerate(sources)
     ]
-    doubtful, refused = sizes.settle(taken.images, _declared_otherwise(taken, rows), log)
-    size = np.array([(picture.width, picture.height) for _, picture in taken.images], np.int64).reshape(-1, 2)
+    other = [
+        at for at, (entry, picture) in enumerate(taken.images) if entry.declared != (picture.width, picture.height)
+    ]
+    doubtful, refused = (
+        sizes.settle(taken.images, _annotations(taken, rows, other), log) if other else (set[int](), set[int]())
+    )
+    size = np.array(
+        [[each.width for each in taken.images.pictures], [each.height for each in taken.images.pictures]], np.int64
+    ).T
     gone = np.array(sorted(refused), np.int64)
     parts: list[Sound] = []
     for each in rows:
@@ -68,6 +71,10 @@ def take(
     _note_crossing(sound, sources, log)
     _keep(taken, sound, doubtful, log)
     return taken
+
+
+def _there(missing: Sequence[Entry], pictures: Mapping[str, Picture]) -> list[Entry]:
+    return [entry for entry in missing if entry.name in pictures]
 
 
 def _usable(entry: Entry, picture: Picture, lost: Sequence[dict[Key, str]], log: Log) -> bool:
@@ -87,7 +94,7 @@ def _usable(entry: Entry, picture: Picture, lost: Sequence[dict[Key, str]], log:
 
 def _note_copies(taken: Intake, sources: Sequence[Source], log: Log) -> None:
     """Name pictures that are another one's copy: both are kept, in one split."""
-    hashes = [picture.sha256 for _, picture in taken.images if picture.sha256]
+    hashes = [picture.sha256 for picture in taken.images.pictures if picture.sha256]
     if len(set(hashes)) == len(hashes):
         return
     first: dict[str, Entry] = {}
@@ -97,12 +104,9 @@ def _note_copies(taken: Intake, sources: Sequence[Source], log: Log) -> None:
             log.noted(f"{entry.where}.file_name", "picture under two names, byte for byte", [known.name, entry.name])
 
 
-def _declared_otherwise(taken: Intake, rows: Sequence[Placed]) -> dict[int, list[dict[str, Any]]]:
-    """The annotations of the images that are declared of another size than they have."""
-    other = [
-        at for at, (entry, picture) in enumerate(taken.images)
-        if entry.declared is not None and entry.declared != (picture.width, picture.height)
-    ]  # fmt: skip
+def _annotations(taken: Intake, rows: Sequence[Placed], images: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """The annotations of those of the images that are declared of any size."""
+    other = [at for at in images if taken.images[at][0].declared is not None]
     found: dict[int, list[dict[str, Any]]] = {}
     for each in rows if other else ():
         for row in np.flatnonzero(np.isin(each.image, np.array(other))).tolist():
@@ -207,5 +211,5 @@ def _keep(taken: Intake, sound: Sound, doubtful: set[int], log: Log) -> None:
         entry = taken.images[image][0]
         log.quarantined(entry.where, "image whose every annotation was left out", entry.name, entry.split)
     out = emptied | doubtful
-    taken.kept = [at for at in range(len(taken.images)) if at not in out]
+    taken.kept = [at for at in range(len(taken.images)) if at not in out] if out else list(range(len(taken.images)))
     taken.sound = sound

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from defect_detect.data.attributes import dropped, scalars
 from defect_detect.data.identity import Key, clean, key, oddity
@@ -15,6 +14,7 @@ from defect_detect.data.image_rows import ImageRows
 from defect_detect.data.lookup import Folder, Found
 from defect_detect.data.records import Scalar
 from defect_detect.data.repairs import Log
+from defect_detect.data.rows import distinct
 from defect_detect.data.source import Source
 
 _KNOWN = frozenset({"id", "file_name", "width", "height", "attributes"})
@@ -138,7 +138,7 @@ def _at_once(index: int, source: Source, folder: Folder) -> list[Entry] | None:
         return None
     columns = listed.columns
     names = columns.name
-    fine = columns.id.all() and len(np.unique(columns.id)) == len(names) and len(set(names)) == len(names)
+    fine = columns.id.all() and len(distinct(columns.id)) == len(names) and len(set(names)) == len(names)
     if not fine or min(columns.width.min(), columns.height.min()) <= 0 or not folder.has_all(names):
         return None
     sizes = {(0, 0): (0, 0)}  # one tuple for each size, not for each image

@@ -7,7 +7,6 @@ and never takes a file that another entry names as it is.
 from __future__ import annotations
 
 import os
-import re
 import stat
 import unicodedata
 from collections import defaultdict
@@ -17,17 +16,13 @@ from pathlib import Path
 
 import msgspec
 
-from defect_detect.data.paths import LeavesRootError, checked, readings
+from defect_detect.data.paths import LeavesRootError, checked, readings, simple
 
 _SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm",
     ".pbm", ".pnm", ".jp2", ".j2k",
 })  # fmt: skip
 _APPLE = "._"
-_PART = r"[0-9A-Za-z_-](?:[0-9A-Za-z_.()+=@, -]*[0-9A-Za-z_)-])?"
-_SIMPLE = re.compile(rf"(?:{_PART}/)*{_PART}")
-"""Names that mean one thing on every system."""
-_LONGEST_SIMPLE = 255
 _MOST = 2_000_000
 """Files that the search looks through before it gives up."""
 _Search = Callable[[str], Iterable[str]]
@@ -71,10 +66,12 @@ class Folder:
 
     def has_all(self, names: Sequence[str]) -> bool:
         """Whether each name is simply that of a regular file: nothing has to be undone, followed or looked for."""
+        if not simple(names):
+            return False
+        if not any("/" in name for name in names):
+            return self._files("").issuperset(names)
         there: dict[str, set[str]] = {}
         for name in names:
-            if len(name) > _LONGEST_SIMPLE or _SIMPLE.fullmatch(name) is None:
-                return False
             folder, _, file = name.rpartition("/")
             files = there.get(folder)
             if files is None:

@@ -131,7 +131,7 @@ def normalize(
     out.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
     try:
-        kept = sorted(taken.images[image][0].name for image in taken.kept)
+        kept = sorted(taken.images.entries[image].name for image in taken.kept)
         known = dict(zip(names, facts, strict=True))
         sha256 = pictures.bring(root, {name: (known[name], measured[name]) for name in kept}, part / coco.PICTURES)
         content = publish(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+import string
+from collections.abc import Iterator, Sequence
 from urllib.parse import unquote
 
 _DRIVE = re.compile(r"^[A-Za-z]:")
@@ -12,6 +13,13 @@ _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 _LOCAL_FILES = "/data/local-files/?d="
 """Label Studio's links to files of its own machine."""
 _LONGEST = 4096
+_LETTERS = string.digits + string.ascii_letters + "_-"
+_KINDS = bytes(
+    ord("/" if each == "/" else "a" if each in _LETTERS else "e" if each == ")" else "m" if each in ".(+=@, " else "x")
+    for each in map(chr, range(256))
+)
+"""Of each byte: whether it may stand anywhere in a part of a simple name, not at its beginning, or only amid it."""
+_LONGEST_SIMPLE = 255
 
 
 class LeavesRootError(ValueError):
@@ -56,6 +64,19 @@ def readings(name: str) -> Iterator[tuple[str, str]]:
     if plain != posix:
         for reading, _ in readings(checked(plain)):
             yield reading, "URL-encoded file name"
+
+
+def simple(names: Sequence[str]) -> bool:
+    """Whether each name means one thing on every system: parts of letters, digits, `_-` and, amid them, `.()+=@, `."""
+    if not names:
+        return True
+    try:
+        kinds = b"/%b/" % "/".join(names).encode("ascii").translate(_KINDS)
+    except UnicodeEncodeError:
+        return False
+    return max(map(len, names)) <= _LONGEST_SIMPLE and not any(
+        wrong in kinds for wrong in (b"x", b"//", b"/e", b"/m", b"m/")
+    )
 
 
 def _below(name: str, what: str) -> Iterator[tuple[str, str]]:

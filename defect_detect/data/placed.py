@@ -47,7 +47,8 @@ def placed(
     index: int, source: Source, *, taken: Intake, lost: dict[Key, str], classes: Classes, log: Log
 ) -> Placed:  # fmt: skip
     """Those of `source`; `lost` says why an image of it is out."""
-    position = {entry.id: at for at, (entry, _) in enumerate(taken.images) if entry.source == index}
+    place_ = [at for at, entry in enumerate(taken.images.entries) if entry.source == index]
+    position = dict(zip([taken.images.entries[at].id for at in place_], place_, strict=True))
     rows = rows_of(source.data["annotations"])
     plain = rows.plain
     taken.given_annotations += len(rows)

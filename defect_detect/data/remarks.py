@@ -15,6 +15,7 @@ from defect_detect.data.image_rows import ImageRows
 from defect_detect.data.repairs import Log
 from defect_detect.data.rows import Rows, distinct, rows_of
 from defect_detect.data.source import Source
+from defect_detect.tables import Ints
 
 _CARRIED = KNOWN | {"keypoints"}
 _SPECIAL = frozenset(" #&%?*:|<>\"'")
@@ -40,10 +41,11 @@ def remark(source: Source, log: Log) -> None:
             log.noted(source.name, f"no top-level {name!r}", "")
     rows = rows_of(source.data["annotations"])
     annotations = [raw for _, raw in rows.odd if isinstance(raw, dict)]
-    _gaps(source.name, "images", _image_ids(source), log)
+    listed = source.data["images"]
+    if not isinstance(listed, ImageRows) or _has_gaps(distinct(listed.columns.id)):
+        _gaps(source.name, "images", _image_ids(source), log)
     ids = distinct(rows.plain.id)
-    ends = ids[[0, -1]].tolist() if len(ids) else []
-    if annotations or (len(ids) and ends[1] - ends[0] >= len(ids)):
+    if annotations or _has_gaps(ids):
         _gaps(source.name, "annotations", [*ids.tolist(), *(key(raw.get("id")) for raw in annotations)], log)
     if annotations or len(rows.plain.number):
         _regions(source.name, rows, annotations, log)
@@ -74,6 +76,11 @@ def _image_ids(source: Source) -> list[Key | None]:
         ids: list[Key | None] = listed.columns.id.tolist()
         return ids
     return [key(raw.get("id")) for raw in listed if isinstance(raw, dict)]
+
+
+def _has_gaps(ids: Ints) -> bool:
+    """Whether ids, ascending and each once, aren't one after the other."""
+    return len(ids) > 0 and int(ids[-1]) - int(ids[0]) >= len(ids)
 
 
 def _gaps(source: str, name: str, ids: Iterable[Key | None], log: Log) -> None:
@@ -112,7 +119,8 @@ def _names_of_instances(name: str, rows: Rows, annotations: Sequence[dict[str, A
 
 def _file_names(source: Source, log: Log) -> None:
     names = file_names(source)
-    if not _SPECIAL & set("".join(names)):
+    together = "".join(names)
+    if not any(special in together for special in _SPECIAL):
         return
     odd = sorted(name for name in names if _SPECIAL & set(name))
     if odd:

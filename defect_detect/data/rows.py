@@ -176,10 +176,12 @@ def distinct(values: Ints) -> Ints:
 
 def looked_up(table: Mapping[Key, int], asked: Ints) -> Ints:
     """(P,) int64: what the table has for each whole number, -1 where it has nothing."""
-    ids = [id_ for id_ in table if isinstance(id_, int)]
+    whole = set(map(type, table)) <= {int}
+    ids = list(table) if whole else [id_ for id_ in table if isinstance(id_, int)]
     if not ids or not len(asked):
         return np.full(len(asked), -1, np.int64)
-    known, rows = np.array(ids, np.int64), np.array([table[id_] for id_ in ids], np.int64)
+    known = np.array(ids, np.int64)
+    rows = np.array(list(table.values()) if whole else [table[id_] for id_ in ids], np.int64)
     least, most = int(known.min()), int(known.max())
     if most - least > _SPARSE * len(ids):
         turn = np.argsort(known)

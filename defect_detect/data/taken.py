@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, overload
 
 from defect_detect.data.listing import Entry
 from defect_detect.data.pictures import Picture
 from defect_detect.data.repairs import Log
 from defect_detect.data.sound import Sound, joined
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs(Sequence[tuple[Entry, Picture]]):
+    """Entries and their pictures, as many."""
+
+    entries: list[Entry] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @overload
+    def __getitem__(self, at: int) -> tuple[Entry, Picture]: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[tuple[Entry, Picture]]: ...
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return list(zip(self.entries[at], self.pictures[at], strict=True))
+        return self.entries[at], self.pictures[at]
+
+    def __iter__(self) -> Iterator[tuple[Entry, Picture]]:
+        return zip(self.entries, self.pictures, strict=True)
 
 
 @dataclass(slots=True)
@@ -20,7 +45,7 @@ class Intake:
     out       of each quarantined annotation: its record in the log, and the position of its image if known
     """
 
-    images: list[tuple[Entry, Picture]]
+    images: Pairs
     kept: list[int] = field(default_factory=list)
     sound: Sound = field(default_factory=lambda: joined((), ()))
     out: list[tuple[int, int | None]] = field(default_factory=list)

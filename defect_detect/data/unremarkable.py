@@ -30,12 +30,13 @@ def sound(
     """
     passes = np.empty(len(rows), np.bool_)
     box = np.empty((len(rows), 4))
+    every = len(rows) == len(plain.number)
     for start in range(0, len(rows), _TOGETHER):
         some = slice(start, start + _TOGETHER)
-        passes[some], box[some] = _passes(plain, rows[some], size[image[some]])
+        passes[some], box[some] = _passes(plain, some if every else rows[some], rows[some], size[image[some]])
     whole = bool(passes.all())
     chosen = slice(None) if whole else np.flatnonzero(passes)
-    taken = slice(None) if whole and len(rows) == len(plain.number) else rows[chosen]
+    taken = slice(None) if whole and every else rows[chosen]
     nothing: dict[str, int] = {}
     number, drawn = plain.number[taken], plain.kind[taken] == POLYGONS
     return passes, Sound(
@@ -54,10 +55,10 @@ def sound(
     )
 
 
-def _passes(plain: Columns, rows: Ints, size: Ints) -> tuple[Bools, Floats]:
-    """(M,) bool, and (M, 4) the boxes x0 y0 x1 y1; `size` (M, 2) of their pictures."""
-    x, y, wide, high = plain.xywh[rows].T
-    area, crowd, kind = plain.area[rows], plain.iscrowd[rows], plain.kind[rows]
+def _passes(plain: Columns, some: slice | Ints, rows: Ints, size: Ints) -> tuple[Bools, Floats]:
+    """(M,) bool, and (M, 4) the boxes x0 y0 x1 y1 of `rows`, which `some` says too; `size` (M, 2) of their pictures."""
+    x, y, wide, high = plain.xywh[some].T
+    area, crowd, kind = plain.area[some], plain.iscrowd[some], plain.kind[some]
     right, low = x + wide, y + high
     width, height = size.T
     passes: Bools = (wide > 0) & (high > 0) & (x >= 0) & (y >= 0) & (right <= width) & (low <= height)
