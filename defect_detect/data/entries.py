@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from defect_detect.data import parsing
+from defect_detect.data import parsing, streaming
 from defect_detect.data.naming import Names, Space, decide, used
 from defect_detect.data.regions import MalformedError, parse
 from defect_detect.data.spans import numbers
@@ -19,6 +21,7 @@ from defect_detect.tables import Predictions, Region
 
 _LISTED = 20
 _ENOUGH = 1000
+_LIST = "COCO results: a list of predictions"
 _KEYS = "Each is an object with image_id, category_id, bbox and score."
 _BROKEN = "Did the detector diverge, or does its writer do something else? Write the file anew."
 
@@ -29,42 +32,51 @@ def of_entries(path: Path, raw: bytes, names: Names, ids: str) -> Predictions:
     Raises:
         PredictionsError: no COCO results, or some that don't fit the dataset; all faults, the first 20 in words.
     """
-    entries = _listed(path, parsing.parse(raw, where=str(path), error=PredictionsError))
-    space = decide(path, *used(entries), names, ids=ids)
+    where = str(path)
+    parsing.check(raw, where=where, error=PredictionsError)
+    if not streaming.is_list(raw):
+        raise PredictionsError(_no_list(where, raw))
+
+    def entries() -> Iterator[Any]:
+        return streaming.entries(raw, where=where, error=PredictionsError)
+
+    space = decide(path, *used(entries()), names, ids=ids)
     faults: list[Fault] = []
-    rows = []
-    for at, entry in enumerate(entries):
-        rows.append(_row(f"{path.name}[{at}]", entry, names=names, space=space, faults=faults))
+    image, label, box, score = array("q"), array("q"), array("d"), array("d")
+    region: list[Region] = []
+    for at, entry in enumerate(entries()):
+        row = _row(f"{path.name}[{at}]", entry, names=names, space=space, faults=faults)
+        if row is not None:
+            image.append(row[0])
+            label.append(row[1])
+            box.extend(row[2])
+            score.append(row[3])
+            region.extend([] if row[4] is None else [row[4]])
         if len(faults) > _ENOUGH:
             break
-    found = [row for row in rows if row is not None]
-    with_region = sum(row[4] is not None for row in found)
-    if 0 < with_region < len(found) and not faults:
+    if 0 < len(region) < len(image) and not faults:
         faults.append(
-            Fault(where=str(path), expected="a segmentation in every prediction or in none",
-                  found=f"{with_region} of {len(found)} with one", fix="Leave them out, or give all.")
+            Fault(where=where, expected="a segmentation in every prediction or in none",
+                  found=f"{len(region)} of {len(image)} with one", fix="Leave them out, or give all.")
         )  # fmt: skip
     if faults:
         raise PredictionsError(*_first(path, faults))
     return Predictions(
-        image=np.array([row[0] for row in found], np.int64),
-        label=np.array([row[1] for row in found], np.int64),
-        box=np.array([row[2] for row in found], np.float64).reshape(-1, 4),
-        score=np.array([row[3] for row in found], np.float64),
-        region=tuple(row[4] for row in found if row[4] is not None) if with_region else None,
-    )
-
-
-def _listed(path: Path, content: Any) -> list[Any]:
-    if isinstance(content, list):
-        return content
-    keys = ", ".join(list(content)[:5]) if isinstance(content, dict) else type(content).__name__
-    hint = (
-        "That is a dataset, not what a detector said." if isinstance(content, dict) and "images" in content else _KEYS
-    )
-    raise PredictionsError(
-        Fault(where=str(path), expected="COCO results: a list of predictions", found=keys, fix=hint)
+        image=np.array(image, np.int64), label=np.array(label, np.int64),
+        box=np.array(box, np.float64).reshape(-1, 4), score=np.array(score, np.float64),
+        region=tuple(region) if region else None,
     )  # fmt: skip
+
+
+def _no_list(where: str, raw: bytes) -> Fault:
+    keys = streaming.keys(raw)
+    first = list(islice(keys, 5))
+    if not first:
+        value = parsing.build(raw.removeprefix(parsing.BOM), where=where, error=PredictionsError)
+        return Fault(where=where, expected=_LIST, found=type(value).__name__ if value != {} else "", fix=_KEYS)
+    dataset = "images" in first or "images" in keys
+    hint = "That is a dataset, not what a detector said." if dataset else _KEYS
+    return Fault(where=where, expected=_LIST, found=", ".join(first), fix=hint)
 
 
 _Row = tuple[int, int, tuple[float, float, float, float], float, Region | None]

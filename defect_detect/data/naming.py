@@ -81,13 +81,16 @@ class Names:
 Ids = set[Key | None]
 
 
-def used(entries: Sequence[Any]) -> tuple[Ids, Ids]:
+def used(entries: Iterable[Any]) -> tuple[Ids, Ids]:
     """The ids by which the entries name images and categories."""
-    listed = [entry for entry in entries if isinstance(entry, Mapping)]
-    return (
-        {key(entry.get("image_id")) for entry in listed if entry.get("file_name") is None},
-        {key(entry.get("category_id")) for entry in listed if entry.get("category_name") is None},
-    )
+    images, labels = Ids(), Ids()
+    for entry in entries:
+        if isinstance(entry, Mapping):
+            if entry.get("file_name") is None:
+                images.add(key(entry.get("image_id")))
+            if entry.get("category_name") is None:
+                labels.add(key(entry.get("category_id")))
+    return images, labels
 
 
 def decide(path: Path, images: Ids, labels: Ids, names: Names, *, ids: str) -> Space:

@@ -1,7 +1,7 @@
-"""JSON of strangers: bounded before it is parsed, and every complaint with its place.
+"""JSON of strangers: bounded before it is built, and every complaint with its place.
 
 A parser that meets 200,000 opening brackets, a file that fills the memory, or one key twice with two
-meanings must neither crash nor choose. So size and depth are measured on the bytes first.
+meanings must neither crash nor choose. So size, depth and syntax are looked at in the bytes first.
 """
 
 from __future__ import annotations
@@ -14,14 +14,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from defect_detect.data.broken import broken, complaint
+from defect_detect.data.marks import extent
 from defect_detect.errors import Fault, InputError
 
 MAX_BYTES = 2 << 30
 """Of one JSON file. Parsed, it takes about ten times as much memory."""
 MAX_DEPTH = 100
 """Levels of nesting. COCO has 6."""
+MAX_KEYS = 100_000
+_KEYS = 1_000
+"""Of an object on average, where a file has more than MAX_KEYS in all."""
+MOST_TIMES = 12
+"""The file's size that its values may take in memory, as they are estimated; files of annotations take up to 10."""
 BOM = b"\xef\xbb\xbf"
 
 _BEGINNINGS = (
@@ -35,9 +40,12 @@ _BEGINNINGS = (
     (b"\xff\xd8\xff", "a JPEG picture", "Give the JSON file."),
 )  # fmt: skip
 _MARKUP = re.compile(rb"\s*<(!doctype html|html|\?xml|annotation)", re.IGNORECASE)
+_MEND = "Mend it there, or export the file again."
 _PIECE = 1 << 20
-_STRING = re.compile(rb'"[^"]*"?')
-_NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
+_SMALL = 1 << 20
+_OBJECT, _LIST, _VALUE = 232, 88, 64
+"""Bytes that one takes in Python, roughly: an object of a few keys, a list, a value or a key beside its neighbours."""
+_ROOM = 32 << 20
 
 
 def read_json(path: Path, *, error: type[InputError], literals: Counter[str] | None = None) -> tuple[bytes, Any]:
@@ -83,65 +91,110 @@ def parse(raw: bytes, *, where: str, error: type[InputError], literals: Counter[
     """The value of JSON bytes that `where` names in messages.
 
     Raises:
-        InputError: of the class `error`: not UTF-8, not JSON (with line and column), a key twice in one
-            object, or more than MAX_DEPTH levels of nesting.
+        InputError: of the class `error`: what `check` or `build` refuses.
+    """
+    check(raw, where=where, error=error)
+    return build(raw.removeprefix(BOM), where=where, error=error, literals=literals)
+
+
+def check(raw: bytes, *, where: str, error: type[InputError]) -> None:
+    """Refuse what is not JSON, without building anything of it; NaN and Infinity count as numbers.
+
+    Raises:
+        InputError: of the class `error`: not UTF-8, not JSON (with line and column), or more than MAX_DEPTH levels
+            of nesting. What passes may still have a fault that `build` meets.
     """
     for start, found, fix in _BEGINNINGS:
         if raw.startswith(start):
             raise error(Fault(where=where, expected="JSON", found=found, fix=fix))
     if _MARKUP.match(raw):
         raise error(Fault(where=where, expected="JSON", found="HTML or XML", fix="Export as COCO JSON."))
-    try:
-        text = raw.removeprefix(BOM).decode("utf-8")
-    except UnicodeDecodeError as problem:
-        offset = problem.start + (len(BOM) if raw.startswith(BOM) else 0)
+    body = raw.removeprefix(BOM)
+    if (at := _not_utf8(body)) is not None:
+        offset = at + len(raw) - len(body)
         line = raw.count(b"\n", 0, offset) + 1
         found = f"byte 0x{raw[offset]:02x} at offset {offset} (line {line})"
-        raise error(Fault(where=where, expected="UTF-8", found=found, fix="Save the file as UTF-8.")) from None
-    if not text.strip():
+        raise error(Fault(where=where, expected="UTF-8", found=found, fix="Save the file as UTF-8."))
+    if not body or body.isspace():
         found, fix = f"an empty file ({len(raw)} bytes)", "Export it again; was the disk full?"
         raise error(Fault(where=where, expected="JSON", found=found, fix=fix))
-    deepest = depth(raw)
+    deepest = depth(body)
     if deepest > MAX_DEPTH:
         raise error(
             Fault(where=where, expected=f"at most {MAX_DEPTH} levels of nesting", found=f"{deepest:,} levels",
                   fix="Files of annotations have 6: give one.")
         )  # fmt: skip
-    return _loads(text, where=where, error=error, literals=literals)
+    if (there := broken(body)) is not None:
+        place = f"{where}:{there.line}:{there.column}"
+        raise error(Fault(where=place, expected="JSON", found=there.found, fix=_MEND))
 
 
-def depth(raw: bytes) -> int:
-    """The deepest level of brackets outside strings, in one pass and without recursion."""
-    # Only escapes can hide a quote; most files have none, and the search for one is fast. Backslashes pair from
-    # the left, as `replace` takes them, so what then stands before a quote escapes it.
-    plain = raw.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in raw else raw
-    brackets = np.frombuffer(_STRING.sub(b"", plain.translate(None, _NOT_STRUCTURE)), np.uint8)
-    level = deepest = 0
-    for start in range(0, len(brackets), _PIECE):
-        piece = brackets[start : start + _PIECE]
-        levels = level + np.cumsum(np.where((piece == ord("[")) | (piece == ord("{")), 1, -1), dtype=np.int64)
-        level, deepest = int(levels[-1]), max(deepest, int(levels.max()))
-    return deepest
+def build(raw: bytes, *, where: str, error: type[InputError], literals: Counter[str] | None = None) -> Any:
+    """The value of what `check` passed, without byte order mark.
 
+    Raises:
+        InputError: of the class `error`: a key twice in one object, a number of thousands of digits, or so many
+            and so small values that they would fill the memory.
+    """
+    if len(raw) > _SMALL:
+        _bound(raw, where, error)
 
-def _loads(text: str, *, where: str, error: type[InputError], literals: Counter[str] | None) -> Any:
     def constant(name: str) -> float:
         if literals is not None:
             literals[name] += 1
         return float(name)
 
+    text = raw.decode("utf-8")
     try:
         return json.loads(text, object_pairs_hook=_object, parse_constant=constant)
     except json.JSONDecodeError as problem:
         place = f"{where}:{problem.lineno}:{problem.colno}"
-        fix = "Mend it there, or export the file again."
-        raise error(Fault(where=place, expected="JSON", found=_complaint(text, problem), fix=fix)) from None
+        found = complaint(text, problem.pos, problem.msg)
+        raise error(Fault(where=place, expected="JSON", found=found, fix=_MEND)) from None
     except _TwiceError as problem:
         found = f"the key {problem.key!r} twice in one object"
         fix = "Keep the one that is meant."
         raise error(Fault(where=where, expected="each key once", found=found, fix=fix)) from None
     except (ValueError, RecursionError) as problem:
         raise error(Fault(where=where, expected="JSON", found=str(problem), fix="Export the file again.")) from None
+
+
+def depth(raw: bytes) -> int:
+    """The deepest level of brackets outside strings, in one pass and without recursion."""
+    return extent(raw).depth
+
+
+def _not_utf8(raw: bytes) -> int | None:
+    """Where the first byte stands that is no UTF-8. Piece by piece: a text of all of it may take four times as much."""
+    start = 0
+    while start < len(raw):
+        end = min(start + _PIECE, len(raw))
+        if end < len(raw):
+            # A letter is cut nowhere: it has at most three bytes after its first.
+            end -= next((back for back in range(4) if raw[end - back] & 0xC0 != 0x80), 0)  # noqa: PLR2004 - UTF-8
+        try:
+            raw[start:end].decode("utf-8")
+        except UnicodeDecodeError as problem:
+            return start + problem.start
+        start = end
+    return None
+
+
+def _bound(raw: bytes, where: str, error: type[InputError]) -> None:
+    found = extent(raw)
+    if found.colons > MAX_KEYS + _KEYS * found.objects:
+        raise error(
+            Fault(where=where, expected=f"objects of at most {_KEYS:,} keys",
+                  found=f"{found.colons:,} keys in {found.objects:,} objects",
+                  fix="Is it a file of annotations? Files of images, annotations and categories have lists.")
+        )  # fmt: skip
+    size = _OBJECT * found.objects + _LIST * found.lists + _VALUE * (found.commas + found.colons)
+    if size > _ROOM + MOST_TIMES * len(raw):
+        raise error(
+            Fault(where=where, expected=f"values that take at most {MOST_TIMES} times the file's size in memory",
+                  found=f"{found.objects:,} objects and {found.lists:,} lists in {len(raw):,} bytes",
+                  fix="Files of annotations have none that are empty or nearly so: export it again.")
+        )  # fmt: skip
 
 
 class _TwiceError(Exception):
@@ -158,14 +211,3 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
                 raise _TwiceError(key)
             seen.add(key)
     return built
-
-
-def _complaint(text: str, problem: json.JSONDecodeError) -> str:
-    before = text[: problem.pos].rstrip()
-    if problem.pos >= len(text.rstrip()) or problem.msg.startswith("Unterminated string"):
-        return "the end of the file: it is cut off"
-    if before.endswith(",") and text[problem.pos] in "]}":
-        return "a comma before a closing bracket"
-    if problem.msg == "Extra data":
-        return f"more after the end of the JSON: {text[problem.pos : problem.pos + 20]!r}"
-    return f"{problem.msg.lower()} near {text[problem.pos : problem.pos + 20]!r}"

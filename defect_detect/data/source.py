@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from defect_detect.data import image_rows, rows
+from defect_detect.data import image_rows, rows, streaming
 from defect_detect.data.kinds import foreign
-from defect_detect.data.parsing import BOM, parse, read_bytes
+from defect_detect.data.parsing import BOM, build, check, parse, read_bytes
 from defect_detect.data.repairs import Log
 from defect_detect.errors import DatasetError, Fault
 
 SPLITS = ("train", "val", "test")
+_MISPLACED = re.compile(rb"\\-?(?:NaN|Infinity)|(?:NaN|Infinity)[ \t\r\n]*:")
+_OF_OBJECT = 48
+"""Bytes of text for each object, on average, from which on columns take less room than the text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +76,7 @@ def read(split: str, path: Path, log: Log) -> Source | None:
         raw = read_bytes(path, error=DatasetError)
         sha256 = hashlib.sha256(raw).hexdigest()
         text = rows.Text(raw, partial(_again, path, sha256))
-        data = _quickly(text) or parse(raw, where=str(path), error=DatasetError, literals=literals)
+        data = _quickly(text, literals) or _whole(raw, where=str(path), literals=literals)
     except DatasetError as error:
         log.faults.extend(fault for fault in error.faults if isinstance(fault, Fault))
         return None
@@ -100,13 +105,20 @@ def _again(path: Path, sha256: str) -> bytes:
     return raw
 
 
-def _quickly(text: rows.Text) -> dict[str, Any] | None:
+def _quickly(text: rows.Text, literals: Counter[str]) -> dict[str, Any] | None:
     """The parsed file with images and annotations as columns; None where it must be read whole to say what it is."""
-    found = rows.scan(text, "annotations")
+    raw = text.get()
+    if raw.count(b"{") * _OF_OBJECT > len(raw):
+        return None  # columns would take more room than the text
+    sound, there = _without_literals(raw)
+    scanned = text if sound is raw else rows.Text(sound, text.get)
+    found = rows.scan(scanned, "annotations")
     if found is None:
         return None
     listed, start, end = found
-    raw = text.get()
+    if sound is not raw:
+        # Entries have the same places in the text with its literals; columns have no entry with one.
+        scanned.let_go()
     with contextlib.suppress(DatasetError):
         rest = raw[: start + 1] + raw[end - 1 :]
         quick: dict[str, Any] = {"annotations": listed}
@@ -116,8 +128,34 @@ def _quickly(text: rows.Text) -> dict[str, Any] | None:
             rest = rest[: start + 1] + rest[end - 1 :]
         data: dict[str, Any] = parse(rest, where="", error=DatasetError)
         if not _is_own(data):
+            literals.update(there)
             return data | quick
     return None
+
+
+def _without_literals(raw: bytes) -> tuple[bytes, dict[str, int]]:
+    """The text with strings of the same length for NaN and Infinity, and how many there are.
+
+    What is inside a string ends it so, after which the text is no JSON any more. As it is where one is a key or
+    behind a backslash.
+    """
+    if (b"NaN" not in raw and b"Infinity" not in raw) or _MISPLACED.search(raw):
+        return raw, {}
+    there = {name: raw.count(name.encode()) for name in ("NaN", "Infinity", "-Infinity")}
+    there["Infinity"] -= there["-Infinity"]
+    for name in ("-Infinity", "Infinity", "NaN"):
+        if there[name]:
+            raw = raw.replace(name.encode(), b'"' + b"-" * (len(name) - 2) + b'"')
+    return raw, {name: times for name, times in there.items() if times}
+
+
+def _whole(raw: bytes, *, where: str, literals: Counter[str]) -> Any:
+    """The parsed file; of a list, which it shouldn't be, what tells its kind: its first object."""
+    check(raw, where=where, error=DatasetError)
+    if not streaming.is_list(raw):
+        return build(raw.removeprefix(BOM), where=where, error=DatasetError, literals=literals)
+    listed = streaming.entries(raw, where=where, error=DatasetError, literals=literals)
+    return list(islice((entry for entry in listed if isinstance(entry, dict)), 1))
 
 
 def _is_own(data: dict[str, Any]) -> bool:
