@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,12 +18,16 @@ import yaml
 from rich.console import Console
 
 from defect_detect import comparing
-from defect_detect.errors import ConfigError
+from defect_detect import folder as comparisons
+from defect_detect.errors import ConfigError, InputError
 from defect_detect.evaluation import review
-from defect_detect.explore import columns, datasets, names
+from defect_detect.explore import columns, datasets, names, reviewed, selected
+from defect_detect.explore import rows as rows_of
 from defect_detect.explore.plugin import decided, installed, sheets, workspace
 from defect_detect.explore.plugin.asked import SCORE, asked
 from defect_detect.explore.plugin.shown import show
+from defect_detect.explore.selected import label_ids
+from defect_detect.explore.store import store
 
 TOOL = Path(__file__).parents[1] / "tools" / "explore.py"
 CHROMIUM = Path("/usr/bin/chromium")
@@ -45,8 +50,9 @@ def said(root: Path, split: str, seed: int) -> list[dict]:
     ]  # fmt: skip
 
 
-def compared(tiny: Path, root: Path, policy: str) -> Path:
+def compared(tiny: Path, root: Path, policy: str, review: Path | None = None) -> Path:
     out, given = root / "line 4", []
+    root.mkdir(exist_ok=True)
     for seed, name in enumerate(DETECTORS):
         for split in ("val", "test"):
             path = root / f"{name}-{split}.json"
@@ -58,7 +64,7 @@ def compared(tiny: Path, root: Path, policy: str) -> Path:
             given.append(f"{name}:{split}={path}")
     comparing.run(
         comparing.Source(path=tiny), out, detectors=[], given=given, fiftyone=False, console=Console(quiet=True),
-        judging=comparing.Judging(policy=policy, resamples=40),
+        judging=comparing.Judging(policy=policy, resamples=40, review=review),
     )  # fmt: skip
     return out
 
@@ -302,6 +308,11 @@ def test_somebody_elses_plugin_of_our_folders_name_is_left_alone(tmp_path, text)
 # The operators
 
 
+def keep_of(folder: Path) -> str:
+    """The name of the comparison's dataset, stored if it isn't."""
+    return store("line 4", *comparisons.load(folder), folder=folder)
+
+
 @pytest.fixture(scope="module")
 def stored(fiftyone, folder, tmp_path_factory):
     """The comparison's dataset, and a way to call what the plugin brings."""
@@ -309,18 +320,14 @@ def stored(fiftyone, folder, tmp_path_factory):
 
     from fiftyone.operators.executor import execute_or_delegate_operator
 
-    from defect_detect import folder as comparisons
-    from defect_detect.explore.store import store
-
     before, fiftyone.config.plugins_dir = fiftyone.config.plugins_dir, str(tmp_path_factory.mktemp("plugins"))
     installed.install(Path(fiftyone.config.plugins_dir))
 
     def keep() -> str:
-        comparison, judged, truth = comparisons.load(folder)
-        return store("line 4", comparison, judged, truth, folder=folder)
+        return keep_of(folder)
 
     def act(operator: str, params: dict | None = None, **more) -> dict:
-        request = {"dataset_name": keep(), "params": params or {}, **more}
+        request = {"dataset_name": more.pop("dataset_name", None) or keep(), "params": params or {}, **more}
         done = asyncio.run(execute_or_delegate_operator(f"{names.PLUGIN}/{operator}", request, exhaust=True)).to_json()
         assert not done["error"], done["error"]
         asked_for = {one["operator_uri"].rsplit("/", 1)[-1]: one["params"] for one in done["executor"]["requests"]}
@@ -362,8 +369,6 @@ def test_panel_events_open_what_was_clicked(fiftyone, folder, stored):
     sheet = sheets.agreement(show(folder, wanted))
     state = {"settings": {"operating": SCORE}, "score": 0.7}
     done = act("missed_defects", {"__method__": "clicked_agreement", "panel_id": "p", "panel_state": state, "row": 0})
-    from defect_detect.explore.selected import label_ids
-
     assert shown_ids(done) == set(label_ids(held, sheet.clicked(0, 0).where))
     assert done["patch_panel_data"]["data"][f"agreement_{len(sheet.rows)}"][0]["c0"] == sheet.rows[0][0]
 
@@ -436,6 +441,217 @@ def test_recomputing_writes_the_fates_at_that_threshold_and_back(fiftyone, folde
     act("recompute", {"operating": "stored"})
     dataset.reload()
     assert {key: dataset.sum(f"{key}_fn") for key in dataset.list_evaluations()} == before
+
+
+def event(act, method: str, state: dict, **params) -> dict:
+    return act("missed_defects", {"__method__": method, "panel_id": "p", "panel_state": state, **params})
+
+
+AT_07 = {"settings": {"operating": "score"}, "score": 0.7}
+
+
+@pytest.mark.fiftyone
+def test_rows_and_cells_of_every_table_open_what_they_count(folder, stored):
+    act, _ = stored
+    held = columns.load(folder)
+    shown = show(folder, asked({"operating": SCORE, "score": 0.7}, held))
+    done = event(act, "clicked_figures", AT_07, row=2)
+    assert shown_ids(done) == set(label_ids(held, sheets.figures(shown).clicked(2, 0).where))
+    for method, sheet in (("clicked_parts", sheets.by_part(shown)), ("clicked_reasons", sheets.by_reason(shown))):
+        cells = [(row, column) for row in range(len(sheet.rows)) for column in (1, 2, 4)]
+        row, column = next(cell for cell in cells if (click := sheet.clicked(*cell)) and click.where.any())
+        done = event(act, method, AT_07, row=row, column=column)
+        assert shown_ids(done) == set(label_ids(held, sheet.clicked(row, column).where))
+        # A heading means no defects, and neither does a cell that counts none.
+        assert "set_view" not in event(act, method, AT_07, row=-1, column=2)
+    empty = next(n for n, row in enumerate(sheet.rows) if row[2] == "0")
+    assert "No defect" in event(act, "clicked_reasons", AT_07, row=empty, column=2)["notify"]["message"]
+
+
+@pytest.mark.fiftyone
+def test_the_list_is_paged_sorted_and_opened(folder, stored, monkeypatch):
+    from defect_detect.explore.plugin import listed
+
+    act, _ = stored
+    monkeypatch.setattr(listed, "ROWS", 3)
+    held = columns.load(folder)
+    shown = show(folder, asked({"operating": SCORE, "score": 0.7}, held))
+    state = AT_07 | {"tab": "misses", "listing": {"which": "by c", "order": "score+"}}
+    lost = selected.missed(shown.entrants)["c"]
+    _, ids = sheets.misses(shown, lost, by="score", descending=False, start=0, most=1000)
+    assert len(ids) > 6
+
+    def page(done: dict) -> list[str]:
+        return [row["c5"] for row in done["patch_panel_data"]["data"]["misses_3"]]
+
+    pictures = [one.image for one in selected.misses(held, shown.entrants, lost, by="score", descending=False)]
+    assert page(event(act, "turned", state, to=0)) == pictures[:3]
+    done = event(act, "turned", state, to=1)
+    assert done["patch_panel_state"]["state"]["page"] == 1
+    assert page(event(act, "changed", state | {"page": 1}, path="tab", value="misses")) == pictures[3:6]
+    assert shown_ids(event(act, "clicked_miss", state | {"page": 1}, row=2, column=0)) == {ids[5]}
+    # Beyond the end is the last page.
+    last = len(ids) - 1 - (len(ids) - 1) % 3
+    assert shown_ids(event(act, "clicked_miss", state | {"page": 99}, row=0, column=0)) == {ids[last]}
+    assert shown_ids(event(act, "open_listed", state)) == set(ids)
+    done = event(act, "clicked_miss", state | {"page": 1}, row=-1, column=2)
+    assert "set_view" not in done
+    assert done["patch_panel_state"]["state"] == {"page": 0}
+    assert [listed.turned(2, "score+"), listed.turned(2, "score-"), listed.turned(5, "")] == [
+        "score-", "score+", "score-",
+    ]  # fmt: skip
+    assert [listed.turned(0, "size-"), listed.turned(1, "class+")] == ["class+", "size-"]
+
+
+@pytest.mark.fiftyone
+def test_operators_that_the_panel_calls_take_its_threshold_and_say_so(fiftyone, folder, stored):
+    from defect_detect.explore.plugin import questions
+
+    act, keep = stored
+    held = columns.load(folder)
+    at_07 = selected.missed(show(folder, asked({"operating": SCORE, "score": 0.7}, held)).entrants)
+    as_compared = selected.missed(show(folder, asked({}, held)).entrants)
+    assert at_07["c"].sum() > as_compared["c"].sum()
+    # Whichever detectors the panel shows.
+    here = {"panel_id": "p", "panel_state": AT_07 | {"settings": {"operating": "score", "detectors": ["vendor-a"]}}}
+    assert shown_ids(act("show_misses", {"detector": "c"} | here)) == set(label_ids(held, at_07["c"]))
+    assert shown_ids(act("show_misses", {"detector": "c"})) == set(label_ids(held, as_compared["c"]))
+    both = {"first": "vendor-a", "second": "c", "kind": "miss-miss"}
+    assert shown_ids(act("compare_two", both | here)) == set(label_ids(held, at_07["vendor-a"] & at_07["c"]))
+    dataset = fiftyone.load_dataset(keep())
+
+    def form(operator, state: dict) -> dict:
+        context = SimpleNamespace(dataset=dataset, panel_state=state, params={})
+        return operator().resolve_input(context).to_json()["type"]["properties"]
+
+    for operator in questions.OPERATORS:
+        assert "As compared: fppi<=0.5, IoU 0.5 of boxes." in json.dumps(form(operator, {}))
+        assert "As the panel has it: score 0.7, IoU 0.5 of boxes." in json.dumps(form(operator, here["panel_state"]))
+    told = form(questions.CompareTwo, here["panel_state"])["kind"]["view"]["choices"]
+    assert told[3]["label"].endswith(f"({int((at_07['vendor-a'] & at_07['c']).sum())})")
+    done = event(act, "asked_more", AT_07, question="compare_two")
+    assert done["prompt_user_for_operation"]["operator_uri"] == f"{names.PLUGIN}/compare_two"
+
+
+@pytest.mark.fiftyone
+def test_metrics_of_a_stored_run_are_the_comparisons(fiftyone, folder, stored):
+    from defect_detect.explore import metrics
+
+    _, keep = stored
+    dataset = fiftyone.load_dataset(keep())
+    told = json.loads((folder / "comparison.json").read_text())["detectors"]
+    for detector in told:
+        results = dataset.load_evaluation_results(names.identifier(detector["name"]))
+        found = {one.figure: one().compute(dataset, results) for one in metrics.OPERATORS}
+        assert found.pop("olrp") == detector["lrp"]["olrp"]
+        rates = {name: detector["test"][name]["rate"] for name in found}
+        assert found == {name: rate["count"] / rate["of"] for name, rate in rates.items()}
+    results.config.stored = results.config.stored | {"detector": "gone"}
+    with pytest.raises(ConfigError, match="no such run"):
+        metrics.OPERATORS[0]().compute(dataset, results)
+    results.config.stored = results.config.stored | {"folder": str(folder / "gone")}
+    with pytest.raises(InputError):
+        metrics.OPERATORS[0]().compute(dataset, results)
+
+
+@pytest.mark.fiftyone
+def test_a_sample_of_hits_is_opened_and_written_for_review(fiftyone, folder, stored):
+    act, keep = stored
+    fiftyone.load_dataset(keep()).untag_labels(list(review.DECISIONS))
+    held = columns.load(folder)
+    entrants = show(folder, asked({}, held)).entrants
+    hits = set(label_ids(held, held.truth.defects.counts & ~np.any(list(selected.missed(entrants).values()), axis=0)))
+    sample = shown_ids(act("sample_of_hits"))
+    assert 0 < len(sample) <= len(hits)
+    assert sample <= hits
+    assert shown_ids(event(act, "sample", {"tab": "review"})) == sample
+    (folder / decided.FILE).unlink(missing_ok=True)
+    assert act("export_review")["said"] == f"0 decisions in {folder / decided.FILE}"
+    kept = review.read(folder / decided.FILE)
+    assert kept.decided == []
+    truth = held.truth
+    rows = [int(np.flatnonzero(truth.defects.id == one.annotation)[0]) for one in kept.entries]
+    assert {rows_of.defect_id(truth, row) for row in rows} == sample
+    assert all(one.sampled for one in kept.entries)
+    (folder / decided.FILE).unlink()
+
+
+@pytest.mark.fiftyone
+def test_the_panels_button_recomputes_at_what_it_shows(fiftyone, folder, stored):
+    act, keep = stored
+    dataset = fiftyone.load_dataset(keep())
+    before = dataset.sum("c_fn")
+    done = event(act, "recompute", AT_07)
+    assert "score 0.7" in done["notify"]["message"]
+    assert "reload_dataset" in done
+    dataset.reload()
+    shown = show(folder, asked({"operating": SCORE, "score": 0.7}, columns.load(folder)))
+    assert dataset.sum("c_fn") == shown.figures["c"].fn_rate.rate.count > before
+    refused = event(act, "recompute", AT_07 | {"settings": {"operating": "score", "detectors": ["c"]}})
+    assert "all detectors" in refused["notify"]["message"]
+    event(act, "recompute", {})
+    dataset.reload()
+    assert dataset.sum("c_fn") == before
+
+
+@pytest.mark.fiftyone
+def test_marks_come_on_top_of_the_review_that_a_comparison_was_made_with(fiftyone, tiny, stored, tmp_path):
+    act, _ = stored
+    first = compared(tiny, tmp_path / "first", "fppi<=0.5")
+    held = columns.load(first)
+    by_all = np.flatnonzero(np.all(list(selected.missed(show(first, asked({}, held)).entrants).values()), axis=0))
+    assert len(by_all) > 2
+    known = decided.unreviewed(first)
+    ids = {rows_of.defect_id(held.truth, int(row)): int(row) for row in by_all}
+    error, sure, later = list(ids)[:3]
+    said_before = reviewed.decisions({error: ["label error"], sure: ["true miss"]}, known.judged)
+    (tmp_path / "before.jsonl").write_bytes(review.encode(said_before))
+    folder = compared(tiny, tmp_path / "second", "fppi<=0.5", review=tmp_path / "before.jsonl")
+    held = columns.load(folder)
+    assert len(known.judged[0].evaluation.truth.defects.id) - 1 == held.truth.defects.counts.sum()
+    dataset = fiftyone.load_dataset(keep_of(folder))
+    on = {"dataset_name": dataset.name}
+    assert (
+        "1 label marked"
+        in act("mark", {"decision": "true miss"}, selected_labels=[{"field": "ground_truth", "label_id": later}], **on)[
+            "said"
+        ]
+    )
+    kept = review.read(folder / decided.FILE).decided
+    annotation = {label: int(known.judged[0].evaluation.truth.defects.id[row]) for label, row in ids.items()}
+    expected = {annotation[error]: "label error", annotation[sure]: "true miss", annotation[later]: "true miss"}
+    assert {one.annotation: one.decision for one in kept} == expected
+    # A true miss is what it was counted as; the review before it counts already.
+    as_it_is, corrected = (show(folder, asked({"corrected": on}, held)) for on in (False, True))
+    for name in DETECTORS:
+        assert corrected.figures[name].fn_rate.rate == as_it_is.figures[name].fn_rate.rate
+    act("mark", {"decision": "label error"}, selected_labels=[{"field": "ground_truth", "label_id": later}], **on)
+    corrected = show(folder, asked({"corrected": True}, held))
+    before, after = as_it_is.figures["c"].fn_rate.rate, corrected.figures["c"].fn_rate.rate
+    assert (after.count, after.of) == (before.count - 1, before.of - 1)
+    datasets.remove(folder)
+    dataset = fiftyone.load_dataset(keep_of(folder))
+    event(lambda name, params: act(name, params, dataset_name=dataset.name), "on_load", {})
+    dataset.reload()
+    tags = decided.tagged(dataset)
+    assert error not in tags  # it is no ground truth any more
+    assert {"true miss"} == set(tags[sure]) & set(review.DECISIONS)
+    assert {"label error"} == set(tags[later]) & set(review.DECISIONS)
+    # What the review before says can be overruled, but not unsaid.
+    for label, rest in ((sure, "; 1 decided by the review"), (later, "")):
+        said = act(
+            "mark", {"decision": "not decided"}, selected_labels=[{"field": "ground_truth", "label_id": label}], **on
+        )
+        assert re.match(rf"1 label without a decision of yours{rest}", said["said"])
+        assert ("decided by" in said["said"]) == bool(rest)
+    kept = review.read(folder / decided.FILE).decided
+    assert {one.annotation: one.decision for one in kept} == {
+        key: word for key, word in expected.items() if key != annotation[later]
+    }
+    out = tmp_path / "view.json"
+    act("export_coco", {"out": str(out)}, **on)
+    assert len(json.loads(out.read_text())["annotations"]) == len(held.truth.defects)
+    datasets.remove(folder)
 
 
 @pytest.mark.fiftyone

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -58,12 +59,22 @@ def raw(dataset):
     return [{name: value for name, value in one.items() if name not in passing} for one in samples]
 
 
-def test_a_killed_export_leaves_nothing_that_looks_whole_and_is_gone_on_with(fiftyone, tmp_path):
+def told(capsys, folder: Path, state: str) -> None:
+    """`--list` has one line on this folder, which says so."""
+    assert runpy.run_path(str(ROOT / "tools" / "explore.py"))["_list"]() == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if str(folder) in line]
+    assert line.split("\t")[1] == f"{folder}   {state}".rstrip()
+
+
+def test_a_killed_export_leaves_nothing_that_looks_whole_and_is_gone_on_with(fiftyone, tmp_path, capsys):
     truth, judged, compared_ = comparison(tmp_path / "p")
+    (tmp_path / "run").mkdir()
     folder, name = tmp_path / "run", names.dataset_name(tmp_path / "run")
     with python(EXPORT, tmp_path / "p", folder, 30) as process:
         assert process.stdout.readline() == "1 8\n"
+        told(capsys, folder, "(unfinished, being written)")
         process.send_signal(signal.SIGKILL)
+    told(capsys, folder, "(unfinished)")
     left = [one for one in fiftyone.list_datasets() if one.startswith(name)]
     assert [one.startswith(f"{name}{datasets.PARTIAL}") for one in left] == [True]
     assert datasets.find(folder) is None
@@ -73,6 +84,7 @@ def test_a_killed_export_leaves_nothing_that_looks_whole_and_is_gone_on_with(fif
     # What was being written when it was killed may have arrived.
     assert said[0] in ("2 8", "3 8")
     assert said[-2:] == ["8 8", f"stored {name}"]
+    told(capsys, folder, "")
     resumed = raw(fiftyone.load_dataset(name))
     datasets.remove(folder)
     assert [one for one in fiftyone.list_datasets() if one.startswith(name)] == []

@@ -24,6 +24,7 @@ from defect_detect.evaluation.judged import Contender, Judged
 from defect_detect.evaluation.review import DECISIONS, OF_DEFECTS, OF_PLACES, Entry, Review
 from defect_detect.explore import columns, reviewed, rows
 from defect_detect.explore.names import NAMESPACE, TRUTH
+from defect_detect.report import wording
 
 FILE = "marks.jsonl"
 
@@ -119,7 +120,7 @@ def restore(dataset: Any, folder: Path) -> int:
     if not (folder / FILE).exists() or tagged(dataset):
         return 0
     known = unreviewed(folder)
-    keys = [(run["key"], run["below"]) for run in dataset.info[NAMESPACE]["runs"]]
+    keys = _keys(dataset)
     by_decision: dict[tuple[str, str], list[str]] = {}
     for entry in reviews.read(folder / FILE).decided:
         for field, label in _labels(entry, known.judged, keys):
@@ -127,6 +128,11 @@ def restore(dataset: Any, folder: Path) -> int:
     for (field, decision), ids in by_decision.items():
         dataset.select_labels(ids=ids, fields=field).tag_labels(decision, label_fields=field)
     return sum(map(len, by_decision.values()))
+
+
+def _keys(dataset: Any) -> list[tuple[str, str]]:
+    """By run the fields of its predictions, from the operating point up and below it."""
+    return [(run["key"], run["below"]) for run in dataset.info[NAMESPACE]["runs"]]
 
 
 def _labels(entry: Entry, judged: Sequence[Judged], keys: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -160,9 +166,15 @@ def decide(dataset: Any, folder: Path, labels: Mapping[str, Sequence[str]], deci
     if decision is not None:
         _check(labels, decision)
     count = mark(dataset, labels, decision)
-    keep(dataset, folder)
-    what = f"marked as {decision}" if decision else "without a decision again"
-    return f"{count:,} label{'' if count == 1 else 's'} {what}"
+    kept = keep(dataset, folder)
+    if decision is not None:
+        return f"{wording.plural(count, 'label')} marked as {decision}"
+    said = f"{wording.plural(count, 'label')} without a decision of yours"
+    # An earlier review is part of the comparison: what it says can be overruled here, not unsaid.
+    ids = {label for told in labels.values() for label in told}
+    known, keys = unreviewed(folder), _keys(dataset)
+    left = sum(any(label in ids for _, label in _labels(entry, known.judged, keys)) for entry in kept.decided)
+    return f"{said}; {left:,} decided by the review that the comparison was made with" if left else said
 
 
 def words(dataset: Any) -> str:
