@@ -1,8 +1,8 @@
 """Starts workers and turns what becomes of them into a value or an error.
 
 A job runs in a process of its own, in the Python that has its framework: the one running this, or
-`<envs>/<framework>/bin/python` where `DEFECT_DETECT_ENVS` (default: `envs/` of the working directory)
-holds one. Memory is freed with the process, and one framework's crash never costs another's result.
+`ENVS/FRAMEWORK/bin/python` where there is one (`environments`). Memory is freed with the process, and one
+framework's crash never costs another's result.
 """
 
 from __future__ import annotations
@@ -81,11 +81,25 @@ class Workers:
                 worker.stdout.close()
 
 
+def environments() -> tuple[Path, ...]:
+    """The folders that may hold an environment for each framework, the first to be preferred.
+
+    `DEFECT_DETECT_ENVS` if it is set, else `envs` beside this package and in the user's data folder. Never of
+    itself one of the working directory: whoever starts a tool in a stranger's folder would run the stranger's code.
+    """
+    if given := os.environ.get("DEFECT_DETECT_ENVS"):
+        return (Path(given).absolute(),)
+    folders = [Path(__file__).resolve().parents[1] / "envs"]
+    base = Path(os.environ.get("XDG_DATA_HOME", ""))
+    with contextlib.suppress(RuntimeError):  # nobody's process has no home
+        folders.append((base if base.is_absolute() else Path.home() / ".local" / "share") / "defect-detect" / "envs")
+    return tuple(folders)
+
+
 def python_of(framework: str) -> Path:
     """The interpreter that runs jobs of `framework`."""
-    envs = Path(os.environ.get("DEFECT_DETECT_ENVS", "envs"))
-    own = envs / framework / "bin" / "python"
-    return own.absolute() if own.exists() else Path(sys.executable)
+    owned = (envs / framework / "bin" / "python" for envs in environments())
+    return next((own for own in owned if own.exists()), Path(sys.executable))
 
 
 def check(framework: str) -> None:
@@ -99,9 +113,10 @@ def check(framework: str) -> None:
         [python, "-I", "-m", "defect_detect.worker", "--check", framework],
         capture_output=True, text=True, check=False, env=_environment(0),
     )  # fmt: skip
-    if asked.returncode != 0:
-        raise FrameworkMissing(f"{python} can't run defect_detect's worker:\n{asked.stderr.strip()}")
-    lacking = msgspec.json.decode(asked.stdout.encode())["missing"]
+    try:
+        lacking = msgspec.json.decode(asked.stdout.encode(), type=dict[str, list[str]])["missing"]
+    except (msgspec.DecodeError, KeyError):
+        raise FrameworkMissing(f"{python} can't run defect_detect's worker:\n{asked.stderr.strip()}") from None
     if lacking:
         raise FrameworkMissing(
             f"{framework}: {', '.join(lacking)} not installed in {python}."

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -170,6 +171,52 @@ def test_a_missing_framework_is_told_with_its_cure(monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(FrameworkMissing, match="worker"):
         runner.check("ultralytics")
+
+
+def fake_python(envs: Path) -> Path:
+    python = envs / "mmdet" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\ntouch ran\n")
+    python.chmod(0o755)
+    return python
+
+
+def test_an_interpreter_of_the_working_directory_is_run_only_if_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    theirs = fake_python(tmp_path / "stranger" / "envs")
+    monkeypatch.chdir(tmp_path / "stranger")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    for given in (None, ""):
+        if given is None:
+            monkeypatch.delenv("DEFECT_DETECT_ENVS", raising=False)
+        else:
+            monkeypatch.setenv("DEFECT_DETECT_ENVS", given)
+        assert runner.python_of("mmdet") != theirs
+        assert tmp_path / "stranger" not in runner.python_of("mmdet").parents
+    # Nor do relative folders of data lead there.
+    monkeypatch.setenv("XDG_DATA_HOME", ".")
+    fake_python(tmp_path / "stranger" / "defect-detect" / "envs")
+    assert all(tmp_path not in envs.parents for envs in runner.environments())
+    monkeypatch.setenv("DEFECT_DETECT_ENVS", "envs")
+    assert runner.python_of("mmdet") == theirs
+    with pytest.raises(FrameworkMissing):
+        runner.check("mmdet")
+    assert (tmp_path / "stranger" / "ran").exists()
+
+
+def test_environments_are_looked_for_beside_the_package_then_among_the_users_data(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("DEFECT_DETECT_ENVS", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    package = tmp_path / "project" / "defect_detect"
+    monkeypatch.setattr(runner, "__file__", str(package / "runner.py"))
+    assert runner.python_of("mmdet") == Path(sys.executable)
+    users = fake_python(tmp_path / "data" / "defect-detect" / "envs")
+    assert runner.python_of("mmdet") == users
+    projects = fake_python(tmp_path / "project" / "envs")
+    assert runner.python_of("mmdet") == projects
 
 
 def test_a_worker_names_what_its_framework_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
