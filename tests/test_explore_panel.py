@@ -110,6 +110,12 @@ def app(environment: dict[str, str], folder: Path):
             process.kill()
 
 
+def by_both(comparison: dict) -> int:
+    """How many defects the first and the last detector find."""
+    ends = {DETECTORS[0], DETECTORS[-1]}
+    return sum(one["count"] for one in comparison["agreement"]["subsets"] if not ends & set(one["missed_by"]))
+
+
 def row_of(page, name: str) -> list[str]:
     """The texts of the first table row that begins with `name`."""
     cells = page.locator("tr", has=page.get_by_role("cell", name=name, exact=True)).first.locator("td")
@@ -198,6 +204,7 @@ def test_the_panel_in_the_app(folder, at_score, environment):
             expect(row_at(page, "vendor-a", 6)).to_have_text(f"{START:.4f}")
             dragged(page)
             expect_figures(page, at_score)
+            compared_two(page, by_both(at_score))
             # An App that ends under an open page is an error to the page.
             page.goto("about:blank")
         with app(environment, folder) as url:
@@ -212,6 +219,19 @@ def test_the_panel_in_the_app(folder, at_score, environment):
     kept = review.read(folder / decided.FILE).decided
     assert [one.decision for one in kept] == [review.LABEL_ERROR]
     assert sorted(kept[0].missed_by) == sorted(DETECTORS)
+
+
+def compared_two(page, both: int) -> None:
+    """An operator that the panel opens takes the panel's threshold, says so, and keeps it when something is chosen."""
+    from playwright.sync_api import expect
+
+    said = page.get_by_text(f"As the panel has it: score {DRAGGED}, IoU 0.5 of boxes.")
+    page.get_by_role("button", name="compare two detectors", exact=True).click()
+    expect(said).to_be_visible()
+    page.get_by_text("hit-hit: both find it").click()
+    expect(said).to_be_visible()
+    page.get_by_role("button", name="Execute", exact=True).click()
+    expect(page.get_by_text(re.compile(rf"^{both} patch"))).to_be_visible()
 
 
 def dragged(page) -> None:
