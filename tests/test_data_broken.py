@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from defect_detect import native
-from defect_detect.data import broken, marks, parsing, source, streaming
+from defect_detect.data import broken, marks, parsing, rows, source, streaming
 from defect_detect.data.repairs import Log
 from defect_detect.errors import DatasetError
 
@@ -115,13 +115,13 @@ def test_columns_are_read_past_literals(tmp_path: Path, monkeypatch: pytest.Monk
     listed(path := tmp_path / "a.json", [GOOD, *strange, GOOD])
     quick = source.read("", path, log := Log())
     assert quick is not None
-    rows = quick.data["annotations"]
-    assert rows.plain.number.tolist() == [0, 4]
-    assert [at for at, _ in rows.odd] == [1, 2, 3]
+    listed_ = quick.data["annotations"]
+    assert listed_.plain.number.tolist() == [0, 4]
+    assert [at for at, _ in listed_.odd] == [1, 2, 3]
     monkeypatch.setattr(native, "compiled", None)
     slow = source.read("", path, second := Log())
     assert slow is not None
-    assert json.dumps(list(rows)) == json.dumps(list(slow.data["annotations"]))
+    assert json.dumps(list(listed_)) == json.dumps(list(slow.data["annotations"]))
     assert log.repairs == second.repairs
     assert {repair.what.split()[0] for repair in log.repairs} == {"NaN", "Infinity", "-Infinity"}
 
@@ -146,3 +146,19 @@ def test_literals_in_names_stay_names(tmp_path: Path) -> None:
     assert read is not None
     assert read.data["annotations"][0]["note"] == "NaN, or -Infinity: \\NaN"
     assert not log.repairs
+
+
+@pytest.mark.skipif(native.compiled is None, reason="of the compiled reader")
+@pytest.mark.parametrize("odd", [(), (8,), (8, 1200, 4000)])
+def test_many_rows_without_regions_leave_the_memory_beside_their_columns_alone(odd: tuple[int, ...]) -> None:
+    """Rows read by their pattern didn't say that they have no region, so that the column ended past its room."""
+    entries = [{**GOOD, "id": at + 1, "bbox": [1, 2, 3, "4"]} if at in odd else {**GOOD, "id": at + 1}
+               for at in range(5000)]  # fmt: skip
+    raw = json.dumps({"annotations": entries}, separators=(",", ":")).encode()
+    found = rows.scan(rows.Text(raw), "annotations")
+    assert found is not None
+    assert [at for at, _ in found[0].odd] == list(odd)
+    assert list(found[0]) == entries
+    plain = found[0].plain
+    assert not plain.kind.any()
+    assert len(plain.kind) == len(plain.id) == len(entries) - len(odd)

@@ -115,13 +115,26 @@ static const unsigned char *other_at(const Table *table, char kind, Cursor *curs
     return read ? cursor->at : NULL;
 }
 
+/* The pattern of a row with a region fits nothing, so the row has none; there is room for saying so. */
+static void append_absent(Table *table) {
+    for (int i = 0; i < table->fields; i++) {
+        Field *field = &table->field[i];
+        if (field->kind != 'r') continue;
+        memset(field->column.data + field->column.used, 0, field->size);
+        field->column.used += field->size;
+    }
+}
+
 static const unsigned char *row_at(Table *table, const unsigned char *at, const unsigned char *end, bool *high) {
     const Pattern *pattern = &table->pattern;
     for (int i = 0; i < pattern->steps; i++) {
         const Step *step = &pattern->step[i];
         if (end - at < 2 * AHEAD || !stands(step, at)) return NULL;
         at += step->length;
-        if (i + 1 == pattern->steps) return at;
+        if (i + 1 == pattern->steps) {
+            append_absent(table);
+            return at;
+        }
         Field *field = step->field < 0 ? NULL : &table->field[step->field];
         char *to = field == NULL ? NULL : field->column.data + field->column.used;
         char kind = field == NULL ? 'x' : field->kind;
