@@ -224,6 +224,22 @@ def test_a_run_folder_of_a_stranger_runs_no_code(framework: str, model: str, tin
     assert not list(home.rglob("predictions.json"))
 
 
+@pytest.mark.framework
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "bad", ["os.mkdir", "mmengine.mkdir_or_exist", "mmdet.os", "getattr(__import__('os'), 'mkdir')('x')", 5, "a b"]
+)
+def test_what_a_network_is_said_to_be_made_of_is_no_code(bad: object) -> None:
+    pytest.importorskip("mmengine", reason="mmdet is not installed")
+    from defect_detect.backends._mmdet import environment, named
+
+    environment.start(1)
+    good = {"type": "SSDHead", "test_cfg": {"nms": {"type": "nms"}}, "pre": ({"type": "mmdet.DetDataPreprocessor"},)}
+    assert named.unknown([good]) is None
+    for content in ({"type": bad}, {**good, "test_cfg": {"nms": {"type": bad}}}, {"all": [{"pre": ({"type": bad},)}]}):
+        assert named.unknown(content) == repr(bad)
+
+
 BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
 )

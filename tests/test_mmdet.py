@@ -183,7 +183,7 @@ def test_mmdets_own_inference_says_the_same(trained):
     from defect_detect.backends._mmdet import configs, weights
 
     model, out, _, val, _, _, found, _ = trained
-    network, steps, _ = weights.restore(out / "checkpoint.pt", job(model), names=["square", "disc"])
+    network, steps, *_ = weights.restore(out / "checkpoint.pt", job(model), names=["square", "disc"])
     own = [{"type": "LoadImageFromFile"}, *steps[1:]]
     network.eval()
     for row, name in enumerate(val.images.file):

@@ -90,16 +90,16 @@ def predict(
     """What the checkpoint says about `data`; see `backends.Backend.predict`."""
     environment.start(0)
     where = environment.device(device)
-    plan = configs.plan(job, classes=len(data.categories))
+    # The config that the job names is not read: it is a program, and the job may be a stranger's.
     with environment.quiet(), _translated("prediction"):
-        network, steps, learned = weights.restore(checkpoint, job, names=[one.name for one in data.categories])
+        network, steps, learned, nms_iou = weights.restore(checkpoint, job, names=[one.name for one in data.categories])
         network.to(where)
         said, seconds = _detect(
             job, network, data, steps=steps, batch=batch, regions=learned == "regions",
             done=lambda number: watch.batch(number, len(data.images)),
         )  # fmt: skip
     size = configs.input_size(steps)
-    return said, PredictOutcome(nms_iou=plan.nms_iou, input_size=size, latency=seconds)
+    return said, PredictOutcome(nms_iou=nms_iou, input_size=size, latency=seconds)
 
 
 def _detect(

@@ -110,19 +110,21 @@ def _from_scratch(model: Any) -> None:
 
 def _limits(model: Any, job: TrainJob) -> float | None:
     """Set the job's floor and cap wherever the last step of prediction has its own; its NMS' IoU."""
-    nms: list[float | None] = []
     test = model.get("test_cfg") or {}
-    for part in _dicts(test):
-        if "score_thr" in part:
-            part["score_thr"] = 0.0  # the floor itself is cut by us: mmdet keeps what is above, we from it on
-            part["max_per_img"] = job.settings.max_detections
-            nms.append((part.get("nms") or {}).get("iou_threshold"))
-    if not nms:
-        # DETR and its kin: a fixed number of queries, no suppression
-        if "max_per_img" in test:
-            test["max_per_img"] = job.settings.max_detections
-        return None
-    return nms[-1]
+    last = [part for part in _dicts(test) if "score_thr" in part]
+    for part in last:
+        part["score_thr"] = 0.0  # the floor itself is cut by us: mmdet keeps what is above, we from it on
+        part["max_per_img"] = job.settings.max_detections
+    # DETR and its kin: a fixed number of queries, no suppression
+    if not last and "max_per_img" in test:
+        test["max_per_img"] = job.settings.max_detections
+    return suppression(model)
+
+
+def suppression(model: Any) -> float | None:
+    """The IoU of the last suppression of a network's config; None: there is none."""
+    last = [part for part in _dicts(model.get("test_cfg") or {}) if "score_thr" in part]
+    return (last[-1].get("nms") or {}).get("iou_threshold") if last else None
 
 
 def _pipeline(dataset: Any) -> list[Any]:

@@ -6,7 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from defect_detect.backends._mmdet import configs
+from defect_detect.backends._mmdet import configs, named
 from defect_detect.data.files import sha256_file
 from defect_detect.errors import ConfigError, Fault, FrameworkMissing, RunFailed
 from defect_detect.job import TrainJob
@@ -74,8 +74,8 @@ def write(file: BinaryIO, network: Any, job: TrainJob, plan: configs.Plan, *, na
     torch.save(content, file)
 
 
-def restore(path: Path, job: TrainJob, *, names: list[str]) -> tuple[Any, list[Any], str]:
-    """The network of a checkpoint, its prediction pipeline, and what its mask branch learned from.
+def restore(path: Path, job: TrainJob, *, names: list[str]) -> tuple[Any, list[Any], str, float | None]:
+    """The network of a checkpoint, its prediction pipeline, what its mask branch learned from, its suppression's IoU.
 
     Raises:
         RunFailed: the file is missing, damaged, or a checkpoint of something else.
@@ -93,12 +93,14 @@ def restore(path: Path, job: TrainJob, *, names: list[str]) -> tuple[Any, list[A
         raise RunFailed(f"{path} is not a checkpoint of the mmdet backend; train the detector again")
     if (content["model"], content["names"]) != (job.model, names):
         raise RunFailed(f"{path} is of {content['model']} for {content['names']}, not of {job.model} for {names}")
+    if (name := named.unknown([content["network"], content["steps"]])) is not None:
+        raise RunFailed(f"{path} names {name}, which is no part of mmdet's; train the detector again")
     network = MODELS.build(ConfigDict(content["network"]))
     try:
         network.load_state_dict(content["state"])
     except (RuntimeError, KeyError, TypeError) as error:
         raise RunFailed(f"{path} doesn't fit its own network: {error}") from error
-    return network, content["steps"], str(content["masks"])
+    return network, content["steps"], str(content["masks"]), configs.suppression(content["network"])
 
 
 def _zoo(config: str) -> str | None:
