@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -114,7 +115,7 @@ def check(framework: str) -> None:
         capture_output=True, text=True, check=False, env=_environment(0),
     )  # fmt: skip
     try:
-        lacking = msgspec.json.decode(asked.stdout.encode(), type=dict[str, list[str]])["missing"]
+        lacking = msgspec.json.decode(asked.stdout.encode(), type=dict[str, Any])["missing"]
     except (msgspec.DecodeError, KeyError):
         raise FrameworkMissing(f"{python} can't run defect_detect's worker:\n{asked.stderr.strip()}") from None
     if lacking:
