@@ -189,6 +189,7 @@ def _strata(units: Content) -> Ints:
     stratum: Ints = instead[found]
     return stratum
 
+
 def _labels(units: Content, of_kind: Ints) -> tuple[Ints, Ints]:
     """The units and the labels that are on their images, each pair once; `of_kind`: a number of each kind's label."""
     label = of_kind[units.kind]

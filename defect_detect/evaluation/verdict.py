@@ -196,9 +196,7 @@ def _untrained(detectors: Sequence[Detector]) -> list[str]:
         return []
     if len(names) == 1:
         return [f"{names[0]} was still improving when its training ended: no verdict on it; train it longer."]
-    return [
-        f"{_listed(names)} were still improving when their training ended: no verdict on them; train them longer."
-    ]
+    return [f"{_listed(names)} were still improving when their training ended: no verdict on them; train them longer."]
 
 
 def _scope(detectors: Sequence[Detector]) -> str:
