@@ -64,3 +64,13 @@ def compared(judged, alarmed: list[Place] | None = None) -> Comparison:
         agreement=agreement(field), rank_stability={},
         suspects=found if alarmed is None else type(found)(missed_by_all=[], alarmed_by_all=alarmed),
     )  # fmt: skip
+
+
+# FiftyOne's own, now and then, with nothing to be seen of them: its router is asked for a page that still loads (the
+# first), a picture goes to a worker twice. And the web fonts, which it does without.
+OF_THE_APP = ("entry is loading", "ArrayBuffer", "net::ERR_FAILED")
+
+
+def unexpected(errors: list[str]) -> list[str]:
+    """The errors of a page that are not known ones of the App itself."""
+    return [error for error in errors if not any(known in error for known in OF_THE_APP)]

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from defect_detect import comparing
 from defect_detect.explore.names import dataset_name
+from tests.explored import unexpected
 
 TOOL = Path(__file__).parents[1] / "tools" / "explore.py"
 CHROMIUM = Path("/usr/bin/chromium")
@@ -123,7 +124,7 @@ def test_the_tool_opens_the_app_lists_and_removes(comparison, environment):
             page.get_by_text("Model Evaluation").first.click()
             expect(page.get_by_text("2 Model Evaluations")).to_be_visible(timeout=60_000)
             browser.close()
-        assert errors == []
+        assert unexpected(errors) == []
         # Only its fonts; it works without.
         assert {re.match(r"https?://([^/]+)", address)[1] for address in outside} <= {"fonts.googleapis.com"}
     with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port), 2):  # noqa: PT011 - whichever refusal

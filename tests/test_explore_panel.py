@@ -28,6 +28,7 @@ from defect_detect.explore.plugin.asked import SCORE, asked
 from defect_detect.explore.plugin.shown import show
 from defect_detect.explore.selected import label_ids
 from defect_detect.explore.store import store
+from tests.explored import unexpected
 
 TOOL = Path(__file__).parents[1] / "tools" / "explore.py"
 CHROMIUM = Path("/usr/bin/chromium")
@@ -213,9 +214,8 @@ def test_the_panel_in_the_app(folder, at_score, environment):
             expect(page.get_by_text("1 label error", exact=True)).to_be_visible()
             page.goto("about:blank")
         browser.close()
-    # The fonts, which it does without; Chromium calls that an error.
     assert {re.match(r"https?://([^/]+)", one)[1] for one in outside} <= {"fonts.googleapis.com"}
-    assert [one for one in errors if "net::ERR_FAILED" not in one] == []
+    assert unexpected(errors) == []
     kept = review.read(folder / decided.FILE).decided
     assert [one.decision for one in kept] == [review.LABEL_ERROR]
     assert sorted(kept[0].missed_by) == sorted(DETECTORS)
