@@ -25,7 +25,7 @@ from defect_detect.evaluation import contract, matching
 from defect_detect.job import Tiling
 from defect_detect.tables import Images, Polygons, Predictions
 from tests import scenes
-from tests.test_contract import changed, contender
+from tests.test_comparability import changed, contender
 
 ROOT = Path(__file__).parents[1]
 TILINGS = st.builds(
