@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from defect_detect.data.records import Tally
 from defect_detect.data.repairs import Repair
-from defect_detect.data.sound import Sound
 from defect_detect.data.taken import Intake
-from defect_detect.tables import Dataset
+from defect_detect.tables import Dataset, Ints
 
-_ITEM = re.compile(r".*: (images|annotations)\[[0-9]+\]")
+_ITEM = re.compile(r"(.*): (images|annotations)\[([0-9]+)\]")
+_PLACES = 32
+"""Bits for the place in a file: files of 2 GiB at most have fewer."""
 
 
 class BooksError(AssertionError):
@@ -28,61 +30,76 @@ def balance(taken: Intake, written: Sequence[Dataset], repairs: Iterable[Repair]
     Raises:
         BooksError: the sums don't agree, an item was dropped twice, or one is both kept and dropped.
     """
-    listed = list(repairs)
-    kept_images = {taken.images.entries[image].where for image in taken.kept}
-    images = _tally("images", taken.given_images, kept_images, sum(len(data.images) for data in written), listed)
-    defects = sum(len(data.defects) for data in written)
-    return images, _tally("annotations", taken.given_annotations, _Places(taken.sound), defects, listed)
+    files = _Files()
+    books = {"images": _Book(), "annotations": _Book()}
+    for repair in repairs:
+        found = _ITEM.match(repair.where)
+        if found is not None:
+            books[found[2]].enter(repair, files.key(found[1], int(found[3])))
+    kept_images = array("q")
+    for image in taken.kept:
+        found = _ITEM.match(taken.images.entries[image].where)
+        if found is None:
+            raise BooksError(f"{taken.images.entries[image].where} is no image's place")
+        kept_images.append(files.key(found[1], int(found[3])))
+    sound = taken.sound
+    number = np.array([files.number(name) for name in sound.names], np.int64)
+    kept = number[sound.source] << _PLACES | sound.number if len(sound) else np.zeros(0, np.int64)
+    counts = sum(len(data.images) for data in written), sum(len(data.defects) for data in written)
+    return (
+        _tally("images", books["images"], taken.given_images, np.array(kept_images, np.int64), counts[0]),
+        _tally("annotations", books["annotations"], taken.given_annotations, kept, counts[1]),
+    )
 
 
-class _Places(AbstractSet[str]):
-    """The paths of annotations, without a string for each."""
+class _Files(dict[str, int]):
+    """A number for each file, so that an item of one is a number too."""
 
-    def __init__(self, sound: Sound) -> None:
-        self._file = {name: at for at, name in enumerate(sound.names)}
-        self._sound = sound
-        self._key = np.unique(sound.source << 32 | sound.number)
+    def number(self, name: str) -> int:
+        return self.setdefault(name, len(self))
 
-    def __len__(self) -> int:
-        return len(self._key)
+    def key(self, name: str, place: int) -> int:
+        return self.number(name) << _PLACES | place
 
-    def __iter__(self) -> Iterator[str]:
-        return map(self._sound.where, range(len(self._sound)))
 
-    def __contains__(self, where: object) -> bool:
-        name, _, number = str(where).removesuffix("]").rpartition(": annotations[")
-        if name not in self._file:
-            return False
-        key = self._file[name] << 32 | int(number)
-        at = int(np.searchsorted(self._key, key))
-        return at < len(self._key) and int(self._key[at]) == key
+@dataclass(slots=True)
+class _Book:
+    """What the records say of the items of one table, which are named by their keys."""
+
+    dropped: array[int] = field(default_factory=lambda: array("q"))
+    changed: array[int] = field(default_factory=lambda: array("q"))
+    actions: Counter[str] = field(default_factory=Counter)
+    rules: Counter[str] = field(default_factory=Counter)
+
+    def enter(self, repair: Repair, key: int) -> None:
+        if repair.action in ("merged", "quarantined"):
+            self.dropped.append(key)
+            self.actions[repair.action] += 1
+            self.rules[repair.what] += 1
+        elif repair.action == "repaired":
+            self.changed.append(key)
 
 
 def table_of(repair: Repair) -> str:
     """`images` or `annotations` where the record is about one item of them, else ``."""
     found = _ITEM.match(repair.where)
-    return found.group(1) if found else ""
+    return found[2] if found else ""
 
 
-def _tally(table: str, given: int, kept: AbstractSet[str], written: int, repairs: Sequence[Repair]) -> Tally:
-    of_table = [(match.group(0), repair) for repair in repairs if (match := _ITEM.match(repair.where))
-                and match.group(1) == table]  # fmt: skip
-    dropped = [(item, repair) for item, repair in of_table if repair.action in ("merged", "quarantined")]
-    changed = {item for item, repair in of_table if repair.action == "repaired"}
-    actions = Counter(repair.action for _, repair in dropped)
+def _tally(table: str, book: _Book, given: int, kept: Ints, written: int) -> Tally:
+    dropped, changed = np.array(book.dropped, np.int64), np.unique(np.array(book.changed, np.int64))
     tally = Tally(
         given=given,
         kept=written,
-        repaired=sum(item in kept for item in changed),
-        merged=actions["merged"],
-        quarantined=actions["quarantined"],
-        dropped=dict(sorted(Counter(repair.what for _, repair in dropped).items())),
+        repaired=int(np.isin(changed, kept).sum()),
+        merged=book.actions["merged"],
+        quarantined=book.actions["quarantined"],
+        dropped=dict(sorted(book.rules.items())),
     )
-    items = {item for item, _ in dropped}
     if (
-        len(items) != len(dropped)
-        or any(item in kept for item in items)
-        or len(kept) != written
+        len(np.unique(dropped)) != len(dropped)
+        or np.isin(dropped, kept).any()
+        or len(np.unique(kept)) != written
         or given != written + len(dropped)
     ):
         raise BooksError(f"{table} don't add up ({tally}): this is a fault of defect_detect, please report it")

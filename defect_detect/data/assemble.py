@@ -15,7 +15,7 @@ from defect_detect.data.asked import Options
 from defect_detect.data.categories import Classes
 from defect_detect.data.columns import columns
 from defect_detect.data.ordering import by_content
-from defect_detect.data.repairs import Log
+from defect_detect.data.repairs import Log, Repair
 from defect_detect.data.sound import Sound
 from defect_detect.data.source import SPLITS
 from defect_detect.data.split import Fold, assigned, content
@@ -149,10 +149,24 @@ def assemble(taken: Intake, classes: Classes, options: Options, *, name: str, lo
         elif not each.data.defects.counts.any():
             what = "no defects to find: nothing can be chosen or judged here"
             log.noted(each.data.split, what, each.data.split)
-    for record, image in taken.out:
-        if image is not None and image in split:
-            log.repairs[record] = msgspec.structs.replace(log.repairs[record], split=split[image])
+    _tell_splits(taken, split, log)
     return made
+
+
+def _tell_splits(taken: Intake, split: Mapping[int, str], log: Log) -> None:
+    """Write into the records of what was left out where it would have gone."""
+    if not len(taken.out):
+        return
+    names = ("", *SPLITS)
+    of_image = np.array([names.index(split.get(image, "")) for image in range(len(taken.images))] + [0], np.int8)
+    of_record = np.zeros(len(log.repairs), np.int8)
+    of_record[np.array(taken.out.record)] = of_image[np.array(taken.out.image)]
+
+    def told(record: int, repair: Repair) -> Repair:
+        known = of_record[record]
+        return msgspec.structs.replace(repair, split=names[known]) if known else repair
+
+    log.repairs.change(told)
 
 
 def _datasets(

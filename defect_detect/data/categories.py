@@ -125,7 +125,7 @@ def _used(sources: Sequence[Source], merged: Mapping[Key, Key]) -> set[Key]:
     for source in sources:
         rows = rows_of(source.data["annotations"])
         named.update(distinct(rows.plain.category_id).tolist())
-        named.update(key(raw.get("category_id")) for _, raw in rows.odd if isinstance(raw, dict))
+        named.update(key(raw.get("category_id")) for raw in rows.odd.objects())
     return {merged[id_] for id_ in named if id_ is not None and id_ in merged}
 
 

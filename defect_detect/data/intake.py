@@ -27,6 +27,8 @@ from defect_detect.tables import Ints
 _DISAGREE = 0.3
 _FEW = 2
 """Share of a file's boxes, and how many at least, that make a fault of theirs the file's."""
+_TOGETHER = 2048
+"""Drafts that are held before they become columns."""
 
 
 def take(
@@ -127,7 +129,8 @@ def _drafts(
         return sound
     other = conventions.by_regions(_pairs(rows, taken))
     if other is not None and other is not PLAIN:
-        del log.repairs[records:], taken.out[out:]
+        log.repairs.cut(records)
+        taken.out.cut(out)
         log.noted(f"{rows.name}: annotations[].bbox", f"boxes that are {other.name}", "as their regions tell")
         sound, disagree, _ = _draft_all(
             sources, rows, taken=taken, size=size, doubtful=doubtful, reading=other, log=log
@@ -161,10 +164,13 @@ def _draft_all(
     both = int((drawn[chosen.plain[passed]] != 0).sum()) if drawn.any() else 0
     rest = rows.take(np.zeros(0, np.int64) if len(passed) == len(rows.number) and passed.all()
                      else np.delete(np.arange(len(rows.number)), at_once[passed]))  # fmt: skip
-    made: list[tuple[int, Draft]] = []
+    parts, made = [sound], list[tuple[int, Draft]]()
     disagree = 0
-    for number, image, label in zip(rest.number.tolist(), rest.image.tolist(), rest.label.tolist(), strict=True):
-        raw, where = rows.rows[number], place(rows.name, number)
+    entries = rows.rows.some(rest.number)
+    for number, image, label, raw in zip(
+        rest.number.tolist(), rest.image.tolist(), rest.label.tolist(), entries, strict=True
+    ):
+        where = place(rows.name, number)
         entry, picture = taken.images[image]
         if image in doubtful:
             leave_out(
@@ -179,16 +185,19 @@ def _draft_all(
         )  # fmt: skip
         if drafted is not None:
             made.append((number, drafted))
+            if len(made) == _TOGETHER:
+                parts.append(of_drafts(names, rows.source, made))
+                made = []
             continue
-        taken.out.append((len(log.repairs) - 1, image))
+        taken.out.append(len(log.repairs) - 1, image)
         disagree += log.repairs[-1].what == DISAGREE
-    return [sound, of_drafts(names, rows.source, made)], disagree, both
+    return [*parts, of_drafts(names, rows.source, made)], disagree, both
 
 
 def _pairs(rows: Placed, taken: Intake) -> list[tuple[Span, Span, int, int]]:
     found: list[tuple[Span, Span, int, int]] = []
-    for number, image in zip(rows.number.tolist(), rows.image.tolist(), strict=True):
-        raw, picture = rows.rows[number], taken.images[image][1]
+    for raw, image in zip(rows.rows.some(rows.number), rows.image.tolist(), strict=True):
+        picture = taken.images[image][1]
         box = numbers(raw.get("bbox"))
         around = None if box is None else around_of(raw, picture.width, picture.height)
         if box is not None and around is not None:
@@ -205,7 +214,7 @@ def _note_crossing(sound: Sound, sources: Sequence[Source], log: Log) -> None:
 
 def _keep(taken: Intake, sound: Sound, doubtful: set[int], log: Log) -> None:
     """All but the images in doubt, and those whose every defect is out: they'd pass for defect-free."""
-    bad = {image for _, image in taken.out if image is not None}
+    bad = set(taken.out.image) - {-1}
     emptied = bad - set(distinct(sound.image).tolist() if bad else ()) - doubtful
     for image in sorted(emptied):
         entry = taken.images[image][0]

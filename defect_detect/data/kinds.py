@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from defect_detect.data.rows import Entries, rows_of
 
 LISTS = ("images", "annotations", "categories")
 _INSTEAD = "Export instances (boxes or masks) instead."
+_TELLING = frozenset({"segments_info", "caption", "keypoints", "bbox", "segmentation"})
 
 
 def foreign(data: Any) -> tuple[str, str] | None:
@@ -74,20 +74,21 @@ def _incomplete(data: dict[str, Any]) -> tuple[str, str] | None:
 def _other_coco(data: dict[str, Any]) -> tuple[str, str] | None:
     """COCO's other kinds; keypoints and stuff files whose entries have boxes or regions pass."""
     rows = rows_of(data["annotations"])
-    annotations = [entry for _, entry in rows.odd if isinstance(entry, dict)]
-    if _some_have("segments_info", annotations):
-        return "COCO panoptic, whose masks are PNG files", _INSTEAD
     # Plain rows have boxes.
-    if len(rows.plain.number) or any(entry.get(name) for entry in annotations for name in ("bbox", "segmentation")):
+    drawn, any_, have = len(rows.plain.number) > 0, False, set[str]()
+    for entry in rows.odd.objects():
+        any_ = True
+        have |= entry.keys() & _TELLING
+        drawn = drawn or bool(entry.get("bbox") or entry.get("segmentation"))
+    found = ""
+    if "segments_info" in have:
+        found = "COCO panoptic, whose masks are PNG files"
+    elif drawn or not any_:
         return None
-    if _some_have("caption", annotations):
-        return "COCO captions", _INSTEAD
-    if _some_have("keypoints", annotations):
-        return "COCO keypoints without boxes or regions", _INSTEAD
-    if annotations and not (_some_have("bbox", annotations) or _some_have("segmentation", annotations)):
-        return "labels of whole images: no annotation has a bbox or a segmentation", _INSTEAD
-    return None
-
-
-def _some_have(name: str, entries: Sequence[dict[str, Any]]) -> bool:
-    return any(name in entry for entry in entries)
+    elif "caption" in have:
+        found = "COCO captions"
+    elif "keypoints" in have:
+        found = "COCO keypoints without boxes or regions"
+    elif not have & {"bbox", "segmentation"}:
+        found = "labels of whole images: no annotation has a bbox or a segmentation"
+    return (found, _INSTEAD) if found else None

@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from defect_detect.data.files import sync_folder, umask
 from defect_detect.data.intake import take
 from defect_detect.data.listing import collect, refuse_twins
 from defect_detect.data.lookup import Folder, picture_folder
+from defect_detect.data.packed_list import PackedList
 from defect_detect.data.pictures import Progress
 from defect_detect.data.pixels import DECODE_POLICY
 from defect_detect.data.publish import publish
@@ -51,7 +52,7 @@ class Normalized:
 
     root: Path
     content: DatasetFile
-    repairs: tuple[Repair, ...]
+    repairs: Sequence[Repair]
     reused: bool = False
 
 
@@ -145,7 +146,7 @@ def normalize(
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-    return Normalized(root=out, content=content, repairs=tuple(log.repairs))
+    return Normalized(root=out, content=content, repairs=log.repairs)
 
 
 def _read(source: Path, form: str, images: Path | None, log: Log) -> tuple[list[Source], Path]:
@@ -215,15 +216,15 @@ def _reuse(out: Path, stamp: str, log: Log, *, strict: bool) -> Normalized:
                   found=f"a dataset made from another input or with other options ({there.content.source})",
                   fix="Choose another --out, or remove it.")
         )  # fmt: skip
-    Log(repairs=list(there.repairs), faults=log.faults).check(strict=strict)
+    Log(repairs=PackedList(Repair, there.repairs), faults=log.faults).check(strict=strict)
     return there
 
 
 def _existing(out: Path) -> Normalized:
     content = coco.describe(out)
     try:
-        lines = (out / "repairs.jsonl").read_bytes().splitlines()
-        repairs = tuple(msgspec.json.decode(line, type=Repair) for line in lines)
+        with (out / "repairs.jsonl").open("rb") as lines:
+            repairs = PackedList(Repair, (msgspec.json.decode(line, type=Repair) for line in lines))
     except (OSError, msgspec.DecodeError) as error:
         raise DatasetError(Fault(where=str(out / "repairs.jsonl"), expected="our own file", found=str(error))) from None
     return Normalized(root=out, content=content, repairs=repairs, reused=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +17,7 @@ from defect_detect.data.repairs import Log
 from defect_detect.data.rows import Rows, looked_up, rows_of
 from defect_detect.data.sound import place
 from defect_detect.data.source import Source
-from defect_detect.data.spans import Span, numbers
+from defect_detect.data.spans import numbers
 from defect_detect.data.taken import Intake, leave_out
 from defect_detect.tables import Bools, Floats, Ints
 
@@ -52,8 +53,8 @@ def placed(
     rows = rows_of(source.data["annotations"])
     plain = rows.plain
     taken.given_annotations += len(rows)
-    odd = dict(rows.odd)
-    repeated = _repeated(plain.id, [key(raw.get("id")) for raw in odd.values() if isinstance(raw, dict)])
+    odd = rows.odd
+    repeated = _repeated(plain.id, (key(raw.get("id")) for raw in odd.objects()))
     images, labels = looked_up(position, plain.image_id), looked_up(classes.label, plain.category_id)
     own = np.array([id_ for id_ in repeated if isinstance(id_, int)], np.int64)
     silent = (images >= 0) & (labels >= 0) & (plain.id != 0)
@@ -62,9 +63,9 @@ def placed(
     if not odd and silent.all():
         return Placed(source=index, name=source.name, rows=rows, number=plain.number, image=images, label=labels,
                      plain=np.arange(len(plain.number)))  # fmt: skip
-    spoken: list[tuple[int, int, int]] = []
-    for number in sorted([*odd, *plain.number[~silent].tolist()]):
-        raw = odd[number] if number in odd else rows[number]
+    spoken = array("q")
+    heard = np.sort(np.concatenate([odd.place, plain.number[~silent]]))
+    for number, raw in zip(heard.tolist(), rows.some(heard), strict=True):
         where = place(source.name, number)
         if not isinstance(raw, dict):
             leave_out(taken, log, where, what="annotation that is not an object", before=raw, split=source.split)
@@ -83,7 +84,7 @@ def placed(
             )  # fmt: skip
         else:
             _ids(raw, where, repeated, log)
-            spoken.append((number, at, label))
+            spoken.extend((number, at, label))
     others = np.array(spoken, np.int64).reshape(-1, 3)
     made = Placed(
         source=index, name=source.name, rows=rows,
@@ -95,11 +96,15 @@ def placed(
     return made.take(np.argsort(made.number)) if len(others) else made
 
 
-def _repeated(plain: Ints, odd: Sequence[Key | None]) -> set[Key]:
+def _repeated(plain: Ints, odd: Iterable[Key | None]) -> set[Key]:
     """The ids that several annotations have."""
-    whole = [id_ for id_ in odd if isinstance(id_, int)]
+    whole, texts = array("q"), Counter[str]()
+    for id_ in odd:
+        if isinstance(id_, int):
+            whole.append(id_)
+        elif id_ is not None:
+            texts[id_] += 1
     line = np.sort(np.concatenate([plain, np.array(whole, np.int64)]) if whole else plain, kind="stable")
-    texts = Counter(id_ for id_ in odd if isinstance(id_, str))
     return {*line[1:][line[1:] == line[:-1]].tolist(), *(id_ for id_, uses in texts.items() if uses > 1)}
 
 
@@ -128,21 +133,14 @@ def boxes(rows: Placed, size: Ints) -> tuple[Floats, Ints]:
     if alone.all():
         return plain.xywh[rows.plain] if len(alone) < len(plain.number) else plain.xywh, size[rows.image]
     chosen = rows.take(alone)
-    found: list[Span] = []
-    image: list[int] = []
-    for number, at in _spoken(rows):
-        raw = rows.rows[number]
+    found, image = array("d"), array("q")
+    spoken = np.flatnonzero(rows.plain < 0)
+    for raw, at in zip(rows.rows.some(rows.number[spoken]), rows.image[spoken].tolist(), strict=True):
         box = None if raw.get("segmentation") else numbers(raw.get("bbox"))
         if box is not None:
-            found.append(box)
+            found.extend(box)
             image.append(at)
     return (
         np.concatenate([plain.xywh[chosen.plain], np.array(found, np.float64).reshape(-1, 4)]),
         size[np.concatenate([chosen.image, np.array(image, np.int64)])],
     )
-
-
-def _spoken(rows: Placed) -> Iterator[tuple[int, int]]:
-    """Place and image of the rows that are read one by one."""
-    chosen = np.flatnonzero(rows.plain < 0)
-    yield from zip(rows.number[chosen].tolist(), rows.image[chosen].tolist(), strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,10 @@ from defect_detect.data import accounts, coco
 from defect_detect.data.asked import Options
 from defect_detect.data.assemble import Made, origin
 from defect_detect.data.categories import Classes
-from defect_detect.data.files import atomic_write
+from defect_detect.data.files import atomic_write, replacing
 from defect_detect.data.pixels import DECODE_POLICY
 from defect_detect.data.records import SCHEMA, DatasetFile, SplitSummary
-from defect_detect.data.repairs import Log, Repair
+from defect_detect.data.repairs import Log
 from defect_detect.data.taken import Intake
 from defect_detect.tables import Dataset
 
@@ -30,7 +31,9 @@ def publish(
     """
     written = [coco.write(replace(each.data, root=part), origin(each, taken, sha256)) for each in made]
     content = _describe(taken, written, classes, options, log, name=name, stamp=stamp)
-    atomic_write(part / "repairs.jsonl", b"".join(msgspec.json.encode(repair) + b"\n" for repair in log.repairs))
+    with replacing(part / "repairs.jsonl") as file:
+        for lines in log.repairs.lines():
+            file.write(lines)
     atomic_write(part / "dataset.json", msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
     return content
 
@@ -39,7 +42,7 @@ def _describe(
     taken: Intake, written: Sequence[Dataset], classes: Classes, options: Options, log: Log, *, name: str, stamp: str
 ) -> DatasetFile:
     """The summary, its counts taken from what was written and balanced against what came in."""
-    out = [repair for repair in log.repairs if repair.action == "quarantined"]
+    out = Counter((accounts.table_of(repair), repair.split) for repair in log.repairs if repair.action == "quarantined")
     images, annotations = accounts.balance(taken, written, log.repairs)
     return DatasetFile(
         schema=SCHEMA,
@@ -59,13 +62,9 @@ def _describe(
                 images=len(data.images),
                 defect_free=int(data.defect_free.sum()),
                 defects=len(data.defects),
-                quarantined_images=_count(out, "images", data.split),
-                quarantined_defects=_count(out, "annotations", data.split),
+                quarantined_images=out["images", data.split],
+                quarantined_defects=out["annotations", data.split],
             )
             for data in written
         },
     )
-
-
-def _count(out: Sequence[Repair], table: str, split: str) -> int:
-    return sum(accounts.table_of(repair) == table and repair.split == split for repair in out)

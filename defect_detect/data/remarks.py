@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -40,22 +41,23 @@ def remark(source: Source, log: Log) -> None:
         if name not in source.data:
             log.noted(source.name, f"no top-level {name!r}", "")
     rows = rows_of(source.data["annotations"])
-    annotations = [raw for _, raw in rows.odd if isinstance(raw, dict)]
+    seen = _seen(rows)
     listed = source.data["images"]
     if not isinstance(listed, ImageRows) or _has_gaps(distinct(listed.columns.id)):
         _gaps(source.name, "images", _image_ids(source), log)
     ids = distinct(rows.plain.id)
-    if annotations or _has_gaps(ids):
-        _gaps(source.name, "annotations", [*ids.tolist(), *(key(raw.get("id")) for raw in annotations)], log)
-    if annotations or len(rows.plain.number):
-        _regions(source.name, rows, annotations, log)
-        _crowds(source.name, rows, annotations, log)
-        _names_of_instances(source.name, rows, annotations, log)
-    with_keypoints = sum("keypoints" in raw for raw in annotations)
-    if with_keypoints:
+    if len(seen.id):
+        ids = distinct(np.concatenate([ids, np.array(seen.id, np.int64)]))
+    if _has_gaps(ids):
+        _note_gaps(source.name, "annotations", int(ids[0]), int(ids[-1]), log)
+    if seen.count or len(rows.plain.number):
+        _regions(source.name, rows, seen, log)
+        _crowds(source.name, rows, seen, log)
+        _names_of_instances(source.name, rows, seen, log)
+    if seen.keypoints:
         what = "COCO keypoints: taken as instances, the keypoints are not carried over"
-        log.noted(f"{source.name}: annotations[].keypoints", what, f"{with_keypoints} annotations")
-    for name in sorted({name for raw in annotations for name in dropped(raw, _CARRIED)}):
+        log.noted(f"{source.name}: annotations[].keypoints", what, f"{seen.keypoints} annotations")
+    for name in sorted(seen.dropped):
         log.noted(f"{source.name}: annotations[].{name}", "field with several values not carried over", name)
     _file_names(source, log)
 
@@ -86,33 +88,64 @@ def _has_gaps(ids: Ints) -> bool:
 def _gaps(source: str, name: str, ids: Iterable[Key | None], log: Log) -> None:
     numbers = {id_ for id_ in ids if isinstance(id_, int)}
     if numbers and max(numbers) - min(numbers) >= len(numbers):
-        log.noted(f"{source}: {name}[].id", "ids with gaps, numbered anew", f"{min(numbers)} to {max(numbers)}")
+        _note_gaps(source, name, min(numbers), max(numbers), log)
 
 
-def _regions(name: str, rows: Rows, annotations: Sequence[dict[str, Any]], log: Log) -> None:
+def _note_gaps(source: str, name: str, least: int, most: int, log: Log) -> None:
+    log.noted(f"{source}: {name}[].id", "ids with gaps, numbered anew", f"{least} to {most}")
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What stands in the annotations that are read one by one, in which `count` are objects."""
+
+    count: int = 0
+    id: array[int] = field(default_factory=lambda: array("q"))
+    category: Counter[Key | None] = field(default_factory=Counter)
+    drawn: bool = False
+    run_lengths: int = 0
+    crowds: int = 0
+    keypoints: int = 0
+    dropped: set[str] = field(default_factory=set)
+
+
+def _seen(rows: Rows) -> _Seen:
+    seen = _Seen()
+    for raw in rows.odd.objects():
+        seen.count += 1
+        own, region, crowd = key(raw.get("id")), raw.get("segmentation"), raw.get("iscrowd")
+        if isinstance(own, int):
+            seen.id.append(own)
+        seen.category[key(raw.get("category_id"))] += 1
+        seen.drawn = seen.drawn or bool(region)
+        seen.run_lengths += isinstance(region, dict) and isinstance(region.get("counts"), list)
+        seen.crowds += key(crowd) == 1 or crowd is True
+        seen.keypoints += "keypoints" in raw
+        seen.dropped.update(dropped(raw, _CARRIED))
+    return seen
+
+
+def _regions(name: str, rows: Rows, seen: _Seen, log: Log) -> None:
     where = f"{name}: annotations[].segmentation"
-    given = [raw.get("segmentation") for raw in annotations]
-    if not any(given) and not rows.plain.kind.any():
-        log.noted(where, "no regions: boxes only", f"{len(given) + len(rows.plain.kind)} annotations")
-    plain = sum(isinstance(each, dict) and isinstance(each.get("counts"), list) for each in given)
-    if plain:
-        log.noted(where, "uncompressed run lengths, written compressed", f"{plain} annotations")
+    if not seen.drawn and not rows.plain.kind.any():
+        log.noted(where, "no regions: boxes only", f"{seen.count + len(rows.plain.kind)} annotations")
+    if seen.run_lengths:
+        log.noted(where, "uncompressed run lengths, written compressed", f"{seen.run_lengths} annotations")
 
 
-def _crowds(name: str, rows: Rows, annotations: Sequence[dict[str, Any]], log: Log) -> None:
+def _crowds(name: str, rows: Rows, seen: _Seen, log: Log) -> None:
     where = f"{name}: annotations[].iscrowd"
-    crowds = sum(key(raw.get("iscrowd")) == 1 or raw.get("iscrowd") is True for raw in annotations)
-    crowds += int((rows.plain.iscrowd == 1).sum())
-    if crowds == len(annotations) + len(rows.plain.iscrowd):
+    crowds = seen.crowds + int((rows.plain.iscrowd == 1).sum())
+    if crowds == seen.count + len(rows.plain.iscrowd):
         log.noted(where, "every annotation is a crowd (iscrowd 1): no miss of one is ever counted", crowds)
     elif crowds:
         log.noted(where, "crowds (iscrowd 1): no miss of one is ever counted", crowds)
 
 
-def _names_of_instances(name: str, rows: Rows, annotations: Sequence[dict[str, Any]], log: Log) -> None:
+def _names_of_instances(name: str, rows: Rows, seen: _Seen, log: Log) -> None:
     classes, times = np.unique(rows.plain.category_id, return_counts=True)
     uses: Counter[Key | None] = Counter(dict(zip(classes.tolist(), times.tolist(), strict=True)))
-    uses.update(key(raw.get("category_id")) for raw in annotations)
+    uses.update(seen.category)
     if len(uses) >= _INSTANCES and set(uses.values()) == {1}:
         log.noted(f"{name}: categories", "a class for each annotation: names of instances?", f"{len(uses)} classes")
 

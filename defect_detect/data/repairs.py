@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
 
+from defect_detect.data.packed_list import PackedList
 from defect_detect.errors import DatasetError, Fault
 
 Action = Literal["repaired", "merged", "quarantined", "noted"]
@@ -39,7 +40,7 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
 class Log:
     """Collects the repairs, and the faults for which the whole input is refused."""
 
-    repairs: list[Repair] = field(default_factory=list)
+    repairs: PackedList[Repair] = field(default_factory=lambda: PackedList(Repair))
     faults: list[Fault] = field(default_factory=list)
 
     def repaired(self, where: str, what: str, before: object, after: object) -> None:
@@ -61,7 +62,8 @@ class Log:
 
     def only_note(self, since: int) -> None:
         """What was repaired from record `since` on belongs to an item that is left out: true, but undone."""
-        self.repairs[since:] = [msgspec.structs.replace(repair, action="noted") for repair in self.repairs[since:]]
+        if len(self.repairs) > since:
+            self.repairs.change(lambda _, repair: msgspec.structs.replace(repair, action="noted"), since)
 
     def noted(self, where: str, what: str, before: object) -> None:
         """Nothing was changed, but people should know."""
@@ -88,16 +90,19 @@ class Log:
 class Refused(DatasetError):
     """The input as a whole can't be used: `faults`; and what else was seen in it: `repairs`."""
 
-    def __init__(self, faults: Iterable[Fault], repairs: Iterable[Repair] = ()) -> None:
+    def __init__(self, faults: Iterable[Fault], repairs: Sequence[Repair] = ()) -> None:
         super().__init__(*faults)
-        self.repairs = tuple(repairs)
+        self.repairs = repairs
 
 
 def summary(repairs: Iterable[Repair]) -> list[tuple[Action, str, int, str]]:
     """Rows of action, rule, count and one example's place; the most frequent first."""
-    listed = list(repairs)
-    counts = Counter((repair.action, repair.what) for repair in listed)
-    example = {(repair.action, repair.what): repair.where for repair in reversed(listed)}
+    counts = Counter[tuple[Action, str]]()
+    example: dict[tuple[Action, str], str] = {}
+    for repair in repairs:
+        kind = repair.action, repair.what
+        counts[kind] += 1
+        example.setdefault(kind, repair.where)
     order = sorted(counts, key=lambda kind: (_ORDER.index(kind[0]), -counts[kind], kind[1]))
     return [(action, what, counts[action, what], example[action, what]) for action, what in order]
 

@@ -8,7 +8,7 @@ letter, no row is plain, and everything is read one by one: slower, with the sam
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -23,6 +23,10 @@ _FIELDS = (
     ("segmentation", "r?"),
 )  # fmt: skip
 POLYGONS = 2
+_TOGETHER = 256
+"""Entries that are parsed together."""
+_FEW = 4096
+"""Odd entries that are kept once they are parsed."""
 _SPARSE = 16
 """Gaps between ids beyond which a table of all of them would be too large."""
 
@@ -100,23 +104,51 @@ class Entries(Sequence[Any]):
         return json.loads(self._text.get()[start:end])
 
     def __iter__(self) -> Iterator[Any]:
-        return (self[at] for at in range(len(self)))
+        return self.some(np.arange(len(self)))
+
+    def some(self, places: Ints) -> Iterator[Any]:
+        """The entries at these places, in this order."""
+        text = self._text.get()
+        for first in range(0, len(places), _TOGETHER):
+            spans = self._place[places[first : first + _TOGETHER], :2].tolist()
+            yield from json.loads(b"[" + b",".join([text[start:end] for start, end in spans]) + b"]")
 
 
 class Rows(Entries):
-    """The annotations in their order; `plain`: columns of those that are."""
+    """The annotations in their order; `plain`: columns of those that are; `odd`: the others."""
 
     def __init__(self, text: Text, place: Ints, plain: Columns) -> None:
         super().__init__(text, place)
         self.plain = plain
-        self._odd: list[tuple[int, Any]] | None = None
+        self.odd = Odd(self, np.flatnonzero(place[:, 2] == 0))
 
-    @property
-    def odd(self) -> list[tuple[int, Any]]:
-        """Place and entry of those that are not plain."""
-        if self._odd is None:
-            self._odd = [(at, self[at]) for at in np.flatnonzero(self._place[:, 2] == 0).tolist()]
-        return self._odd
+
+class Odd(Collection[tuple[int, Any]]):
+    """Place and entry of rows, parsed each time they are asked for: where they are many, few are held at once."""
+
+    def __init__(self, rows: Entries, place: Ints) -> None:
+        self._rows, self.place = rows, place
+        self._kept: list[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        return zip(self.place.tolist(), self._entries(), strict=True)
+
+    def __contains__(self, pair: object) -> bool:
+        return any(pair == one for one in self)
+
+    def objects(self) -> Iterator[dict[str, Any]]:
+        """The entries that are objects, as they should all be."""
+        return (entry for entry in self._entries() if isinstance(entry, dict))
+
+    def _entries(self) -> Iterator[Any]:
+        if len(self.place) > _FEW:
+            return self._rows.some(self.place)
+        if self._kept is None:
+            self._kept = list(self._rows.some(self.place))
+        return iter(self._kept)
 
 
 class _Listed(Rows):
@@ -128,6 +160,9 @@ class _Listed(Rows):
 
     def __getitem__(self, at: Any) -> Any:
         return self._entries[at]
+
+    def some(self, places: Ints) -> Iterator[Any]:
+        return map(self._entries.__getitem__, places.tolist())
 
 
 def rows_of(entries: Sequence[Any]) -> Rows:

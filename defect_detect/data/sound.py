@@ -85,6 +85,9 @@ def _listed(ids: Sequence[Key | None] | Ints) -> Sequence[Key | None]:
     return listed
 
 
+_NOTHING: Mapping[str, Scalar] = {}
+
+
 def place(name: str, number: int) -> str:
     """The path of an annotation of the file `name`."""
     return f"{name}: annotations[{number}]"
@@ -105,7 +108,7 @@ def of_drafts(names: Sequence[str], source: int, numbered: Sequence[tuple[int, D
         ignore=np.array([each.ignore for each in made], np.bool_),
         region=Drawn.of_objects([each.region for each in made]),
         source_id=[each.source_id for each in made],
-        attributes=[each.attributes for each in made],
+        attributes=[each.attributes or _NOTHING for each in made],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
@@ -36,19 +37,39 @@ class Pairs(Sequence[tuple[Entry, Picture]]):
 
 
 @dataclass(slots=True)
+class LeftOut:
+    """Of each quarantined annotation, in their order: its record in the log, and the position of its image or -1."""
+
+    record: array[int] = field(default_factory=lambda: array("q"))
+    image: array[int] = field(default_factory=lambda: array("q"))
+
+    def append(self, record: int, image: int | None) -> None:
+        """One more."""
+        self.record.append(record)
+        self.image.append(-1 if image is None else image)
+
+    def cut(self, length: int) -> None:
+        """Forget all from place `length` on."""
+        del self.record[length:], self.image[length:]
+
+    def __len__(self) -> int:
+        return len(self.record)
+
+
+@dataclass(slots=True)
 class Intake:
     """What is kept, and what was left out.
 
     images    position -> entry and picture; only `kept` positions count
     sound     annotations of kept images
     alike     of each image the first file among those that look like it; None: not looked at
-    out       of each quarantined annotation: its record in the log, and the position of its image if known
+    out       of the quarantined annotations
     """
 
     images: Pairs
     kept: list[int] = field(default_factory=list)
     sound: Sound = field(default_factory=lambda: joined((), ()))
-    out: list[tuple[int, int | None]] = field(default_factory=list)
+    out: LeftOut = field(default_factory=LeftOut)
     alike: list[str] | None = None
     given_images: int = 0
     given_annotations: int = 0
@@ -59,4 +80,4 @@ def leave_out(
 ) -> None:
     """Quarantine an annotation."""
     log.quarantined(where, what, before, split)
-    taken.out.append((len(log.repairs) - 1, image))
+    taken.out.append(len(log.repairs) - 1, image)
