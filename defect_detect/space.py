@@ -14,6 +14,7 @@ from defect_detect.errors import ConfigError, Fault
 MEGABYTES: Mapping[str, int] = MappingProxyType({
     "ssd300_vgg16": 138, "ssd300": 138, "ssd512": 144, "ssdlite320_mobilenet_v3": 14, "ssdlite320": 14,
     "mask_rcnn_r18_fpn": 126, "mask_rcnn_r34_fpn": 166, "mask_rcnn_r50_fpn": 178, "mask_rcnn_r101_fpn": 254,
+    "faster_rcnn_r50_fpn": 168,
     "yolo11n": 12, "yolo11s": 41, "yolo11m": 90, "yolo26n": 13, "yolo26s": 47, "yolo26m": 109,
     "yolov8n": 14, "yolov8s": 48, "yolov8m": 110, "threshold": 0,
 })  # fmt: skip

@@ -113,6 +113,13 @@ def _mmdet_mask_rcnn(asked: Detector) -> Input:
     )
 
 
+def _detectron2_rcnn(asked: Detector) -> Input:
+    return Input(
+        side=asked.image_size, stride=4, source="detectron2/configs/Base-RCNN-FPN.yaml: the RPN reads p2, which has"
+        " stride 4",
+    )  # fmt: skip
+
+
 def _classical(asked: Detector) -> Input:
     return Input(side=asked.image_size, enlarges=False, stride=1, source="it looks at each pixel")
 
@@ -124,6 +131,8 @@ _FAMILIES: Sequence[tuple[str, str, Callable[[Detector], Input]]] = (
     ("torchvision", "mask_rcnn", _mask_rcnn),
     ("mmdet", "ssd", _mmdet_ssd),
     ("mmdet", "mask_rcnn", _mmdet_mask_rcnn),
+    ("detectron2", "mask_rcnn", _detectron2_rcnn),
+    ("detectron2", "faster_rcnn", _detectron2_rcnn),
     ("classical", "", _classical),
 )
 """Framework, how the model's name starts, and what is known of it."""

@@ -18,7 +18,7 @@ from defect_detect.data.audit_inputs import Detector
 from defect_detect.data.audited import Loss
 from defect_detect.tables import Bools, Dataset, Ints
 
-KEPT, LOST, NO_BACKEND = "kept", "lost", "no backend"
+KEPT, LOST = "kept", "lost"
 _CROWD_NOTE = "what they cover counts as background"
 _MMDET_LEAST = 32
 _ULTRALYTICS_LEAST = 10
@@ -74,11 +74,11 @@ def _detectron2(train: Dataset) -> list[_Rule]:
     refused = np.full(len(train.images), bool(train.defects.ignore.any()))
     return [
         _Rule(text="images without annotations, or with crowds only", source="DATALOADER.FILTER_EMPTY_ANNOTATIONS",
-              images=train.defect_free | _all_in_image(train, crowd), here=NO_BACKEND, note="set it to False"),
-        _Rule(text="crowds", source="detectron2/data/dataset_mapper.py", defects=crowd, here=NO_BACKEND,
-              note=_CROWD_NOTE),
+              images=train.defect_free | _all_in_image(train, crowd), here=KEPT),
+        _Rule(text="crowds", source="detectron2/data/dataset_mapper.py", defects=crowd, here=LOST,
+              note="what they cover is not learned from as background either"),
         _Rule(text="every image of a file with an annotation marked ignore: it is refused",
-              source="detectron2/data/datasets/coco.py", images=refused, here=NO_BACKEND),
+              source="detectron2/data/datasets/coco.py", images=refused, here=KEPT),
     ]  # fmt: skip
 
 

@@ -94,7 +94,7 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     of: int
     here: str
-    """`kept`: our backend neutralises it; `lost`: it doesn't; `no backend`: the framework has none here."""
+    """`kept`: our backend neutralises it; `lost`: it doesn't."""
     note: str
 
 

@@ -13,7 +13,7 @@ from defect_detect.report.palette import Identity
 from defect_detect.tables import Dataset
 
 _SIDES = ("long side", "short side")
-HERE = {"kept": "kept", "lost": "lost here too", "no backend": "no backend here"}
+HERE = {"kept": "kept", "lost": "lost here too"}
 
 
 def render(found: Audit, splits: Sequence[Dataset], *, seed: int = 0) -> str:

@@ -1,0 +1,1 @@
+"""Parts of the detectron2 backend; the imports of detectron2 and torch happen behind `environment.installed`."""

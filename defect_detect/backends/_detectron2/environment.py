@@ -1,0 +1,93 @@
+"""detectron2 imported, on the job's own device, with chance and threads fixed inside and given back after."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from defect_detect.errors import Fault, FrameworkMissing, RunFailed
+
+INSTALL = "python tools/make_env.py detectron2"
+
+
+@contextlib.contextmanager
+def installed() -> Iterator[None]:
+    """For imports of detectron2, whose warnings of its age (`torch.jit.script`, `pkg_resources`) are not shown.
+
+    Raises:
+        FrameworkMissing: it, or what it stands on, can't be imported.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except ImportError as error:
+        raise FrameworkMissing(
+            Fault(where="framework detectron2", expected="detectron2 0.6, built from source", found=str(error),
+                  fix=f"Install it: {INSTALL}")
+        ) from error  # fmt: skip
+
+
+def device(name: str) -> Any:
+    """The torch device that `auto`, `cpu`, `cuda` or `cuda:N` means.
+
+    Raises:
+        RunFailed: a GPU that isn't there.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(name)
+        torch.zeros(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise RunFailed(f"device {name!r} can't be used: {reason}; use --set device=cpu") from error
+    return chosen
+
+
+@contextlib.contextmanager
+def settled(*, seed: int, threads: int, device: Any) -> Iterator[None]:
+    """Chance, threads and the choice of algorithms fixed inside, and as they were after it."""
+    import torch
+
+    before, exact = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    filling = torch.utils.deterministic.fill_uninitialized_memory
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng(), drawing([seed]):
+            torch.manual_seed(seed)
+            # On a GPU some operations of detection have no deterministic form.
+            torch.use_deterministic_algorithms(device.type == "cpu")
+            # Filling fresh memory with NaN, which that switches on, finds bugs and costs time.
+            torch.utils.deterministic.fill_uninitialized_memory = False
+            yield
+    finally:
+        torch.utils.deterministic.fill_uninitialized_memory = filling
+        torch.use_deterministic_algorithms(exact)
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def drawing(seed: Sequence[int]) -> Iterator[None]:
+    """The generators that detectron2's augmentations draw from, seeded inside and as they were after it.
+
+    They are numpy's and Python's global ones, so a picture's variations depend on `seed` alone, in
+    whatever process and after whatever else they are drawn.
+    """
+    numbers, pythons = np.random.get_state(), random.getstate()  # noqa: NPY002  the generator in question
+    words = np.random.SeedSequence(seed).generate_state(4)
+    np.random.seed(words)  # noqa: NPY002  the generator in question
+    random.seed(int(words[0]))
+    try:
+        yield
+    finally:
+        np.random.set_state(numbers)  # noqa: NPY002  the generator in question
+        random.setstate(pythons)
