@@ -92,6 +92,7 @@ _TABLE: Mapping[str, Mapping[str, Any]] = {
     "--device": {"metavar": "DEVICE", "help": "auto | cpu | cuda:0 (short for --set device=...)"},
     "--threads": {"type": _positive, "metavar": "N", "help": "CPU threads of a training (short for --set threads=...)"},
     "--trust-checkpoint": {"metavar": "SHA256", "help": "load the file of weights that has this SHA-256 although it is a pickle, which can run any code; only if you know who wrote it (short for --set trust_checkpoint=...)"},
+    "--trust-config": {"metavar": "SHA256", "help": "run the config that has this SHA-256 and that options.config names, although it is a program; only if you have read it. Configs of the framework's own need no trust (short for --set trust_config=...)"},
     "--jobs": {"type": _positive, "default": 1, "metavar": "N", "help": "trainings that run side by side, each with its share of the CPU threads; for small networks on a CPU (default: %(default)s)"},
     "--resamples": {"type": _resamples, "default": 2000, "metavar": "N", "help": "bootstrap resamples (default: %(default)s)"},
     "--strict": {"action": "store_true", "help": "refuse a dataset that would need repairs, and list them all"},
@@ -128,11 +129,16 @@ WORK = ("--operator", "--stalled-after")
 """The options of what may take hours."""
 
 
-def parser(description: str, *options: str, epilog: str = "") -> argparse.ArgumentParser:
-    """A parser with the dataset first and the named ones of the shared options."""
-    made = argparse.ArgumentParser(
+def plain(description: str, *, epilog: str = "") -> argparse.ArgumentParser:
+    """A parser of a tool that takes no dataset."""
+    return argparse.ArgumentParser(
         description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+
+
+def parser(description: str, *options: str, epilog: str = "") -> argparse.ArgumentParser:
+    """A parser with the dataset first and the named ones of the shared options."""
+    made = plain(description, epilog=epilog)
     made.add_argument("dataset", type=Path, help="a COCO file, or a folder with train.json, val.json, test.json")
     for option in options:
         made.add_argument(option, **_TABLE[option])
@@ -140,7 +146,7 @@ def parser(description: str, *options: str, epilog: str = "") -> argparse.Argume
 
 
 def overrides(arguments: argparse.Namespace) -> list[str]:
-    """`--set`, with `--device`, `--threads` and `--trust-checkpoint` as what they are short for.
+    """`--set`, with `--device`, `--threads`, `--trust-checkpoint`, `--trust-config` as what they are short for.
 
     Trainings side by side get a share of the cores each, unless told otherwise.
     """
@@ -148,7 +154,7 @@ def overrides(arguments: argparse.Namespace) -> list[str]:
     if threads is None and jobs > 1:
         threads = max(1, (os.cpu_count() or 1) // jobs)
     short = {"device": getattr(arguments, "device", None), "threads": threads}
-    short["trust_checkpoint"] = getattr(arguments, "trust_checkpoint", None)
+    short |= {name: getattr(arguments, name, None) for name in ("trust_checkpoint", "trust_config")}
     return [*(f"{name}={value}" for name, value in short.items() if value is not None), *arguments.set]
 
 

@@ -110,19 +110,34 @@ def check(framework: str) -> None:
         FrameworkMissing: what is missing, and the command that mends it.
     """
     python = python_of(framework)
-    asked = subprocess.run(
-        [python, "-I", "-m", "defect_detect.worker", "--check", framework],
-        capture_output=True, text=True, check=False, env=_environment(0),
-    )  # fmt: skip
-    try:
-        lacking = msgspec.json.decode(asked.stdout.encode(), type=dict[str, Any])["missing"]
-    except (msgspec.DecodeError, KeyError):
-        raise FrameworkMissing(f"{python} can't run defect_detect's worker:\n{asked.stderr.strip()}") from None
-    if lacking:
+    if lacking := ask(python, "-m", "defect_detect.worker", "--check", framework)["missing"]:
         raise FrameworkMissing(
             f"{framework}: {', '.join(lacking)} not installed in {python}."
-            f" Install with: {python} -m pip install 'defect-detect[{framework}]'"
+            f" Install it in an environment of its own: python tools/make_env.py {framework}"
         )
+
+
+def ask(python: Path, *arguments: str, limit: float | None = None) -> dict[str, Any]:
+    """What a program of ours answers in that interpreter: one JSON object on its standard output.
+
+    Raises:
+        FrameworkMissing: it doesn't, or not within `limit` seconds.
+    """
+    said = ""
+    try:
+        asked = subprocess.run(
+            [python, "-I", *arguments], capture_output=True, text=True, check=False, env=_environment(0), timeout=limit,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        said = asked.stderr.strip()
+        answer: dict[str, Any] = msgspec.json.decode(asked.stdout.encode(), type=dict[str, Any])
+    except subprocess.TimeoutExpired:
+        raise FrameworkMissing(f"{python} gave no answer within {limit:g} s") from None
+    except OSError as error:
+        raise FrameworkMissing(f"{python} can't be run: {error.strerror or error}") from error
+    except msgspec.DecodeError:
+        raise FrameworkMissing(f"{python} can't run defect_detect's worker:\n{said}") from None
+    return answer
 
 
 def finished(run: Path, wanted: job.Job) -> job.Trained | job.Predicted | None:
@@ -143,11 +158,13 @@ def finished(run: Path, wanted: job.Job) -> job.Trained | job.Predicted | None:
 
 
 def execute(
-    run: Path, wanted: job.Job, *, framework: str, report: Report | None = None, workers: Workers | None = None
-) -> job.Trained | job.Predicted:
+    run: Path, wanted: job.Job, *, framework: str, report: Report | None = None, workers: Workers | None = None,
+    python: Path | None = None,
+) -> job.Trained | job.Predicted:  # fmt: skip
     """Do the job in `run`, unless it is already done there.
 
     What an earlier, different job left in the folder is set aside as `<run>.replaced-N`, never deleted.
+    `python`: the interpreter; None: `python_of` the framework.
 
     Raises:
         FrameworkMissing, Unsupported, ConfigError: the worker says that the job can't be done here.
@@ -161,7 +178,7 @@ def execute(
     _make_room(run, wanted)
     atomic_write(run / "job.json", job.encode(wanted))
     threads = wanted.settings.threads if isinstance(wanted, job.TrainJob) else wanted.threads
-    command = [str(python_of(framework)), "-I", "-m", "defect_detect.worker", str(run.absolute())]
+    command = [str(python or python_of(framework)), "-I", "-m", "defect_detect.worker", str(run.absolute())]
     workers = workers or Workers()
     with (run / "log.txt").open("ab") as log, workers.watching(command, _environment(threads), log.fileno()) as worker:
         said = _supervise(worker, report or (lambda _: None), workers.stalled_after)

@@ -38,6 +38,8 @@ FLOORS = {
     "runner": 4,
     "watching": 4,
     "worker": 4,
+    "doctor": 4,
+    "environments": 4,
     "folder": 4,
     "facts": 4,
     "trials": 4,
