@@ -10,7 +10,7 @@ from typing import Any
 
 from defect_detect.backends._detectron2 import config_files
 from defect_detect.errors import ConfigError, Fault, RunFailed, Unsupported, did_you_mean
-from defect_detect.job import TrainJob
+from defect_detect.job import Settings, TrainJob
 
 ZOO: Mapping[str, str] = {
     "mask_rcnn_r50_fpn": "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml",
@@ -69,8 +69,7 @@ def plan(job: TrainJob, *, classes: int, regions: bool, device: str, images: int
     cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING = (settings.image_size,), "choice"
     cfg.INPUT.MIN_SIZE_TEST = cfg.INPUT.MAX_SIZE_TRAIN = cfg.INPUT.MAX_SIZE_TEST = settings.image_size
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
-    cfg.TEST.DETECTIONS_PER_IMAGE = settings.max_detections
-    cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = cfg.MODEL.RETINANET.SCORE_THRESH_TEST = _below(settings.score_floor)
+    limit(cfg, settings)
     for part in _parts(cfg.MODEL):
         if part.get("NORM") == "SyncBN":
             part.NORM = "BN"  # one process has nothing to synchronize, and on a CPU it fails
@@ -78,6 +77,12 @@ def plan(job: TrainJob, *, classes: int, regions: bool, device: str, images: int
         _from_scratch(cfg)
     _schedule(cfg, job, images=images)
     return Plan(cfg=cfg, zoo=config_files.zoo_name(path), masks=cfg.MODEL.MASK_ON)
+
+
+def limit(cfg: Any, settings: Settings) -> None:
+    """Put the job's floor and cap where detectron2 reads its own."""
+    cfg.TEST.DETECTIONS_PER_IMAGE = settings.max_detections
+    cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = cfg.MODEL.RETINANET.SCORE_THRESH_TEST = _below(settings.score_floor)
 
 
 def restored(text: str, *, device: str, path: Path) -> Any:

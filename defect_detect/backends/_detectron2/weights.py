@@ -89,6 +89,7 @@ def restore(path: Path, job: TrainJob, *, names: list[str], device: str) -> tupl
     if (content["model"], content["names"]) != (job.model, names):
         raise RunFailed(f"{path} is of {content['model']} for {content['names']}, not of {job.model} for {names}")
     cfg = configs.restored(content["config"], device=device, path=path)
+    configs.limit(cfg, job.settings)
     network = build_model(cfg)
     try:
         network.load_state_dict(content["state"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ class LoadDefectPicture(BaseTransform):  # type: ignore[misc]  # mmcv is untyped
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add `img` (H, W, 3) uint8 BGR and its shapes."""
-        picture = np.ascontiguousarray(pixels.read(results["img_path"])[:, :, ::-1])
+        picture = np.ascontiguousarray(pixels.read(Path(results["img_path"]))[:, :, ::-1])
         results["img"] = picture
         results["img_shape"] = results["ori_shape"] = picture.shape[:2]
         return results

@@ -42,8 +42,9 @@ def start(threads: int) -> int:
             import torchvision  # noqa: F401  its compiled NMS is used only where it is already imported
             from ultralytics.utils import LOGGER, SETTINGS
 
-            SETTINGS.file.parent.mkdir(parents=True, exist_ok=True)
-            SETTINGS.update(dict.fromkeys(_OFF, False))
+            if SETTINGS.file.is_relative_to(folder):  # else a call before this one turned them off
+                SETTINGS.file.parent.mkdir(parents=True, exist_ok=True)
+                SETTINGS.update(dict.fromkeys(_OFF, False))
         except ImportError as error:
             fix = "Install it: pip install 'defect-detect[ultralytics]'"
             fault = Fault(where="framework ultralytics", expected="installed", found=str(error), fix=fix)
