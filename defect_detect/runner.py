@@ -110,7 +110,10 @@ def check(framework: str) -> None:
         FrameworkMissing: what is missing, and the command that mends it.
     """
     python = python_of(framework)
-    if lacking := ask(python, "-m", "defect_detect.worker", "--check", framework)["missing"]:
+    answer = ask(python, "-m", "defect_detect.worker", "--check", framework)
+    if "missing" not in answer:
+        raise FrameworkMissing(f"{python} doesn't say what it lacks: is it another version of defect_detect there?")
+    if lacking := answer["missing"]:
         raise FrameworkMissing(
             f"{framework}: {', '.join(lacking)} not installed in {python}."
             f" Install it in an environment of its own: python tools/make_env.py {framework}"
@@ -129,7 +132,7 @@ def ask(python: Path, *arguments: str, limit: float | None = None) -> dict[str, 
             [python, "-I", *arguments], capture_output=True, text=True, check=False, env=_environment(0), timeout=limit,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
-        said = asked.stderr.strip()
+        said = asked.stderr.strip() or f"nothing; its exit code was {asked.returncode}"
         answer: dict[str, Any] = msgspec.json.decode(asked.stdout.encode(), type=dict[str, Any])
     except subprocess.TimeoutExpired:
         raise FrameworkMissing(f"{python} gave no answer within {limit:g} s") from None
