@@ -29,6 +29,8 @@ _POSITIVE = ("epochs", "image_size", "batch", "patience", "max_detections")
 _NOT_NEGATIVE = ("workers", "threads")
 _LARGEST = 1_000_000
 _MOST_THREADS = 4096
+_CONSENT = ("trust_checkpoint", "trust_config")
+"""Given on the command line only: a file that may be a stranger's can't vouch for another."""
 _SHA256 = re.compile(r"([0-9a-f]{64})?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -57,6 +59,13 @@ def read(path: Path, overrides: Sequence[str] = ()) -> DetectorConfig:
     if not isinstance(content, dict):
         raise ConfigError(Fault(where=str(path), expected="a mapping", found=type(content).__name__,
                                 fix="Write `framework: ...` and `model: ...`, as the shipped configs do."))  # fmt: skip
+    vouching = [
+        Fault(where=f"{path}: {key}", expected="given on the command line only", found="this key",
+              fix=f"Remove it. If you know who wrote what it names: --{key.replace('_', '-')} SHA256")
+        for key in _CONSENT if key in content
+    ]  # fmt: skip
+    if vouching:
+        raise ConfigError(*vouching)
     for override in overrides:
         _override(content, override)
     return _typed(content, path)
@@ -141,7 +150,7 @@ def _out_of_range(values: Mapping[str, Any], path: Path) -> list[Fault]:
             expected = "more than 0"
         elif name == "device" and not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
             expected = "auto | cpu | cuda | cuda:N"
-        elif name == "trust_checkpoint" and not _SHA256.fullmatch(value):
+        elif name in _CONSENT and not _SHA256.fullmatch(value):
             expected = "the SHA-256 of a file, 64 hexadecimal digits in lower case"
         if expected:
             faults.append(Fault(where=f"{path}: {name}", expected=expected, found=repr(value), fix=_example(name)))

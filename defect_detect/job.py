@@ -59,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     between two of the optimizer as keep the batch what it was; `Halved` records it."""
     trust_checkpoint: str = ""
     """SHA-256 of a file of `weights` that may run code when it is loaded. Files of tensors need no trust."""
+    trust_config: str = ""
+    """SHA-256 of a config of the framework that `options` name and that may run code; its own need no trust."""
 
 
 class Tiling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

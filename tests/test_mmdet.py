@@ -212,6 +212,174 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
+ADDED_UP = {"override": {**NARROW["override"], "optim_wrapper.accumulative_counts": 3}}
+
+
+def test_gradients_that_wait_for_the_optimizer_are_kept(tmp_path):
+    """3 batches an epoch, 2 to a step: the second epoch's first one completes a step of the first's last."""
+    wanted = job(options={"override": {**NARROW["override"], "optim_wrapper.accumulative_counts": 2}})
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    train, val = pictures(tmp_path, 12), pictures(tmp_path, 4, split="val", seed=1)
+    run(whole, wanted, train, val)
+    with pytest.raises(Stopped):
+        run(killed, wanted, train, val, kill_in=2)
+    _, watch = run(killed, wanted, train, val)
+    assert watch.resumed == [1]
+    assert torch.load(killed / "resume" / "state-1", weights_only=True)["gradients"]
+    states = [torch.load(out / "resume" / "state-2", weights_only=True)["network"] for out in (whole, killed)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def out_of_memory(monkeypatch, *, above: int, error: Exception, predicting: bool = False) -> list[int]:
+    """From now on the network finds no memory for more than `above` pictures at once; how many it was shown."""
+    from mmdet.models.detectors import TwoStageDetector
+
+    shown: list[int] = []
+    name = "predict" if predicting else "loss"
+    real = getattr(TwoStageDetector, name)
+
+    def narrow(self, inputs, samples, *rest, **named):
+        shown.append(len(inputs))
+        if len(inputs) > above:
+            raise error
+        return real(self, inputs, samples, *rest, **named)
+
+    monkeypatch.setattr(TwoStageDetector, name, narrow)
+    return shown
+
+
+def test_out_of_memory_fails_with_what_to_do(tmp_path, monkeypatch):
+    train, val = pictures(tmp_path, 4), pictures(tmp_path, 1, split="val")
+    out_of_memory(monkeypatch, above=2, error=torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+    with pytest.raises(RunFailed, match=r"(?s)epoch 1, batch 1 .*--set batch=2.*on_out_of_memory=halve"):
+        run(tmp_path, job(), train, val)
+
+
+@pytest.mark.parametrize("options", [NARROW, ADDED_UP], ids=["each batch steps", "three batches step"])
+def test_out_of_memory_halves_what_is_seen_at_once_where_allowed(tmp_path, monkeypatch, options):
+    train, val = pictures(tmp_path, 12), pictures(tmp_path, 4, split="val", seed=1)
+    wanted = job(options=options, on_out_of_memory="halve")
+    shown = out_of_memory(monkeypatch, above=2, error=MemoryError())
+    with pytest.raises(Stopped):
+        run(tmp_path, wanted, train, val, kill_in=2)
+    outcome, watch = run(tmp_path, wanted, train, val)
+    assert outcome.halved == [jobs.Halved(epoch=1, step=1, batch=2)]
+    assert watch.resumed == [1]
+    assert len(watch.judged) == 2
+    assert outcome.images_seen == 12
+    assert shown[0] == 4
+    assert max(shown[1:]) == 2, "the second try knows of it"
+
+
+def test_predicting_halves_too_in_a_training_and_after_it(tmp_path, monkeypatch):
+    train, val = pictures(tmp_path, 4), pictures(tmp_path, 4, split="val", seed=1)
+    wanted = job(on_out_of_memory="halve", epochs=1)
+    shown = out_of_memory(monkeypatch, above=2, error=MemoryError(), predicting=True)
+    outcome, _ = run(tmp_path, wanted, train, val)
+    assert outcome.halved == [jobs.Halved(epoch=1, step=0, batch=2)]
+    assert shown == [4, 2, 2]
+    monkeypatch.undo()
+    shown = out_of_memory(monkeypatch, above=1, error=MemoryError(), predicting=True)
+    found, how = predicted(tmp_path, wanted, val, batch=4)
+    assert how.halved == [jobs.Halved(epoch=0, step=0, batch=2), jobs.Halved(epoch=0, step=0, batch=1)]
+    assert len(how.latency) == 4
+    assert len(found)
+    with pytest.raises(RunFailed, match="predicting on 4 pictures"):
+        predicted(tmp_path, job(epochs=1), val, batch=4)
+
+
+class Mean(torch.nn.Module):
+    """As much of a network of mmengine's as a step needs; its loss is a mean over pictures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(3))
+        self.seen: list[int] = []
+
+    def data_preprocessor(self, data, _training):
+        for sample in data["data_samples"]:
+            sample.scale *= 2  # as `BatchSyncRandomResize` changes boxes where they lie
+        return data
+
+    def _run_forward(self, data, mode):
+        assert mode == "loss"
+        self.seen.append(len(data["inputs"]))
+        losses = [((one * self.weight).sum() - sample.scale) ** 2 for one, sample in zip(*data.values(), strict=True)]
+        return {"loss_mean": torch.stack(losses).mean()}
+
+    def parse_losses(self, losses):
+        return losses["loss_mean"], {"loss": losses["loss_mean"]}
+
+
+def test_gradients_of_parts_are_that_of_the_batch_where_the_loss_is_a_mean():
+    from types import SimpleNamespace
+
+    from mmengine.optim import OptimWrapper
+
+    from defect_detect.backends._mmdet import loop
+
+    rng = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(3, generator=rng) for _ in range(7)]
+    results = []
+    for at_once in (7, 3):
+        network = Mean()
+        wrapper = OptimWrapper(torch.optim.SGD(network.parameters(), lr=0.1), accumulative_counts=2)
+        room = loop.Room(settings=jobs.Settings(on_out_of_memory="halve"), at_once=at_once, least=2, names=())
+        samples = [SimpleNamespace(scale=torch.ones(()), img_id=row) for row in range(7)]
+        losses = loop.gradients(network, {"inputs": inputs, "data_samples": samples}, wrapper, room, "")
+        assert all(sample.scale == 1 for sample in samples), "a second try begins with the same truth"
+        assert wrapper.inner_count == 1
+        results.append((float(losses["loss"]), network.weight.grad.clone()))
+        assert sum(network.seen) == 7
+        assert max(network.seen) <= max(at_once, 2)
+        assert min(network.seen) >= 2
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-6)
+    torch.testing.assert_close(results[0][1], results[1][1])
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_before_the_step(tmp_path, monkeypatch):
+    from mmdet.models.detectors import TwoStageDetector
+
+    train, val = pictures(tmp_path, 4), pictures(tmp_path, 1, split="val")
+    real, networks = TwoStageDetector.loss, []
+
+    def diverged(self, *given):
+        networks.append((self, {name: one.clone() for name, one in self.named_parameters()}))
+        return {**real(self, *given), "loss_cls": self.rpn_head.rpn_cls.weight.sum() * float("nan")}
+
+    monkeypatch.setattr(TwoStageDetector, "loss", diverged)
+    with pytest.raises(RunFailed, match=r"loss is nan in epoch 1, batch 1 \(train.*png.*learning_rate"):
+        run(tmp_path, job(), train, val)
+    ((network, before),) = networks
+    assert all(torch.equal(before[name], one) for name, one in network.named_parameters())
+
+
+def test_a_picture_left_over_joins_the_batch_before_it(tmp_path):
+    """Batch norm can't learn from one picture where an SSD's last map is one pixel."""
+    train, val = pictures(tmp_path, 5), pictures(tmp_path, 4, split="val")
+    outcome, watch = run(tmp_path, job("ssdlite320", epochs=1), train, val)
+    assert outcome.images_seen == 5
+    assert len(watch.judged) == 1
+
+
+@pytest.mark.parametrize(("count", "batch", "least", "sizes"), [
+    (5, 4, 2, [5]), (6, 4, 2, [4, 2]), (5, 4, 1, [4, 1]), (8, 4, 2, [4, 4]), (1, 4, 2, [2]), (1, 4, 1, [1]),
+    (9, 4, 2, [4, 5]), (3, 4, 2, [3]),
+])  # fmt: skip
+def test_batches_hold_every_picture_once(count, batch, least, sizes):
+    from mmengine.dataset import DefaultSampler
+
+    from defect_detect.backends._mmdet import loop
+
+    batches = loop.Batches(DefaultSampler(range(count), seed=3), batch, least=least)
+    made = list(batches)
+    assert [len(one) for one in made] == sizes
+    assert len(batches) == len(made)
+    assert {row for one in made for row in one} == set(range(count))
+
+
 def test_a_worker_trains_and_another_predicts(tiny, tmp_path):
     """In processes of their own, where nothing has imported anything before."""
     home = tmp_path / "tiny-0"
@@ -318,7 +486,6 @@ def test_an_operator_that_only_mmcv_has_says_how_to_get_it():
         (job("config", options={"config": "nowhere/x.py"}), ConfigError, "nowhere/x.py"),
         (job(options={"lr": 1}), Unsupported, "options.override"),
         (job(options={"config": "yolox/yolox_s_8xb8-300e_coco.py"}), Unsupported, "MultiImageMixDataset"),
-        (job(on_out_of_memory="halve"), Unsupported, "on_out_of_memory"),
         (job(device="tpu"), Unsupported, "cpu"),
         (job(device="cuda:7"), ConfigError, "cpu"),
         (job(weights="/nowhere.pth"), ConfigError, "nowhere.pth"),

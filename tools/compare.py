@@ -22,7 +22,8 @@ Run it again, and it goes on where it stopped: what is finished and unchanged is
 def main() -> int:
     parser = options.parser(
         __doc__ or "", "--out", *options.DATASET, *options.JUDGING, "--seeds", "--set", "--device", "--threads",
-        "--trust-checkpoint", "--jobs", *options.TILING, "--no-fiftyone", *options.WORK, epilog=EXAMPLES,
+        "--trust-checkpoint", "--trust-config", "--jobs", *options.TILING, "--no-fiftyone", *options.WORK,
+        epilog=EXAMPLES,
     )  # fmt: skip
     parser.add_argument(
         "--detectors", nargs="+", type=Path, metavar="CONFIG",

@@ -16,7 +16,7 @@ example:
 def main() -> int:
     parser = options.parser(
         __doc__ or "", "--out", *options.DATASET, "--set", "--device", "--threads", "--trust-checkpoint",
-        *options.TILING, *options.WORK, epilog=EXAMPLES,
+        "--trust-config", *options.TILING, *options.WORK, epilog=EXAMPLES,
     )  # fmt: skip
     parser.add_argument("config", type=Path, help="a detector config")
     arguments = parser.parse_args()

@@ -1,10 +1,11 @@
-"""Files of weights that somebody else wrote: loaded without running code, or refused, or trusted by their hash."""
+"""Files that somebody else wrote and that can run code: refused, or trusted by their hash."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,28 @@ def unsafe(path: Path, trust: str, reason: str) -> Any:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise ConfigError(_unreadable(path, reason.partition("\n")[0])) from error
+
+
+def agreed(files: Sequence[Path], trust: str, *, where: str, flag: str) -> None:
+    """Pass where the user trusts these config files, which are programs: `trust` is their SHA-256, given by `flag`.
+
+    It is the file's own where there is one, else that of the files' digests one after the other.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    digests = [hashlib.sha256(file.read_bytes()) for file in files]
+    whole = digests[0] if len(digests) == 1 else hashlib.sha256(b"".join(one.digest() for one in digests))
+    if whole.hexdigest() == trust:
+        print(f"{', '.join(map(str, files))}: run as trusted, SHA-256 {trust}")  # noqa: T201  the log
+        return
+    raise ConfigError(
+        Fault(
+            where=where, expected="a config of the framework's own, or one that you trust",
+            found=f"{', '.join(map(str, files))}: a program that can run any code as it is read",
+            fix=f"Read it all. Only if you know what it does: {flag} {whole.hexdigest()}",
+        )
+    )  # fmt: skip
 
 
 def _unreadable(path: Path, reason: str) -> Fault:

@@ -24,12 +24,13 @@ from typing import Any
 import numpy as np
 
 from defect_detect.backends import Capabilities, Watch
-from defect_detect.backends._mmdet import configs, detecting, environment, weights
-from defect_detect.errors import ConfigError, DefectDetectError, Fault, RunFailed, Unsupported
+from defect_detect.backends._memory import predicting, ran_out
+from defect_detect.backends._mmdet import configs, detecting, environment, loading, weights
+from defect_detect.errors import ConfigError, DefectDetectError, Fault, RunFailed
 from defect_detect.job import PredictOutcome, TrainJob, TrainOutcome
 from defect_detect.tables import Dataset, Predictions
 
-requires: tuple[str, ...] = ("mmdet>=3.3,<3.4", "mmengine>=0.10.7", "torch>=2.5", "torchvision>=0.20")
+requires: tuple[str, ...] = ("mmdet>=3.3,<3.4", "mmengine>=0.10.7", "torch>=2.6", "torchvision>=0.21")
 models: Mapping[str, Capabilities] = MappingProxyType(
     {
         "ssd300": Capabilities(family="ssd", pretrained=True),
@@ -52,25 +53,28 @@ def train(job: TrainJob, *, train: Dataset, val: Dataset, out: Path, watch: Watc
     from mmdet.registry import MODELS
     from mmengine.runner import set_random_seed
 
-    from defect_detect.backends._mmdet import training
+    from defect_detect.backends._mmdet import loop, training
 
-    if job.settings.on_out_of_memory != "fail":
-        raise Unsupported(Fault(where="on_out_of_memory", expected="fail with mmdet", found="halve"))
     plan = configs.plan(job, classes=len(train.categories))
     learned = ("regions" if train.has_masks else "boxes") if plan.masks else "none"
     names = [category.name for category in train.categories]
     with _scratch(out) as folder, environment.quiet(), _translated("training"):
         set_random_seed(job.seed)
-        network, start = MODELS.build(plan.model), watch.resume()
+        with loading.tensors_only():
+            network, start = MODELS.build(plan.model), watch.resume()
+        room = loop.Room(
+            settings=job.settings, at_once=job.settings.batch, least=loop.least(network), names=train.images.file
+        )
         watching = training.Watching(
-            watch, names=train.images.file, start=start,
+            watch, room=room, start=start,
             initial=weights.initialize(network, job, plan.rest) if start is None else "",
-            predict=lambda now: _detect(job, now, val, steps=plan.test, batch=job.settings.batch, regions=False)[0],
+            predict=lambda now, at_once: _detect(job, now, val, steps=plan.test, batch=at_once, regions=False)[0],
             checkpoint=lambda now, file: weights.write(file, now, job, plan, names=names, masks=learned),
         )  # fmt: skip
-        training.train(
-            network, job, plan, data=train, masks=learned, folder=folder, watching=watching, on_cpu=device == "cpu"
-        )
+        with loading.tensors_only():
+            training.train(
+                network, job, plan, data=train, masks=learned, folder=folder, watching=watching, on_cpu=device == "cpu"
+            )
     watch.deliver(out / _CHECKPOINT)
     rows = np.array(sorted(watching.seen), np.int64)
     return TrainOutcome(
@@ -81,6 +85,7 @@ def train(job: TrainJob, *, train: Dataset, val: Dataset, out: Path, watch: Watc
         initial_weights=watching.initial,
         masks=learned,
         deterministic=device == "cpu",
+        halved=room.halved,
     )
 
 
@@ -94,12 +99,15 @@ def predict(
     with environment.quiet(), _translated("prediction"):
         network, steps, learned, nms_iou = weights.restore(checkpoint, job, names=[one.name for one in data.categories])
         network.to(where)
-        said, seconds = _detect(
-            job, network, data, steps=steps, batch=batch, regions=learned == "regions",
-            done=lambda number: watch.batch(number, len(data.images)),
+        (said, seconds), halved = predicting(
+            job.settings, batch,
+            lambda at_once: _detect(
+                job, network, data, steps=steps, batch=at_once, regions=learned == "regions",
+                done=lambda number: watch.batch(number, len(data.images)),
+            ),
         )  # fmt: skip
     size = configs.input_size(steps)
-    return said, PredictOutcome(nms_iou=nms_iou, input_size=size, latency=seconds)
+    return said, PredictOutcome(nms_iou=nms_iou, input_size=size, latency=seconds, halved=halved)
 
 
 def _detect(
@@ -129,5 +137,5 @@ def _translated(what: str) -> Iterator[None]:
     except DefectDetectError:
         raise
     except Exception as error:
-        hint = " Try a smaller `batch` or `image_size`." if "out of memory" in str(error).lower() else ""
+        hint = ". Try a smaller `batch` or `image_size`" if ran_out(error) else ""
         raise RunFailed(f"{what} by mmdet failed: {type(error).__name__}: {error}{hint}") from error

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from defect_detect.backends._mmdet import consent, named
 from defect_detect.errors import ConfigError, Fault, Unsupported
-from defect_detect.job import TrainJob
+from defect_detect.job import Settings, TrainJob
 
 ZOO = {
     "ssd300": "ssd/ssd300_coco.py",
@@ -18,6 +19,11 @@ ZOO = {
     "mask_rcnn_r101_fpn": "mask_rcnn/mask-rcnn_r101_fpn_1x_coco.py",
 }
 OPTIONS = ("config", "override")
+_USED = (
+    "model", "train_dataloader", "test_dataloader", "optim_wrapper", "param_scheduler", "auto_scale_lr", "train_cfg",
+    "custom_hooks", "env_cfg", "log_processor",
+)  # fmt: skip
+"""What of a config is used, and so may be overridden; the job and the watch stand for the rest."""
 _FILES = ("LoadImageFromFile", "LoadImageFromNDArray")
 _WARMUP_SHARE = 5
 """A warm-up counted in iterations takes at most a fifth of the training."""
@@ -46,8 +52,9 @@ def plan(job: TrainJob, *, classes: int) -> Plan:
     """Read the config that the job names and lay the job over it.
 
     Raises:
-        ConfigError: no such config, or an override that doesn't fit.
-        Unsupported: an image size that the network isn't made for; options that aren't known.
+        ConfigError: no such config, one that isn't trusted, or an override that doesn't fit or brings code.
+        Unsupported: an image size that the network isn't made for; options that aren't known; parts that a
+            prediction could not be made with.
     """
     config = _read(job)
     model = config.model
@@ -63,12 +70,16 @@ def plan(job: TrainJob, *, classes: int) -> Plan:
     for steps in (train, test):
         _resize(steps, job.settings.image_size, config.filename)
     test[:] = [step for step in test if step["type"] != "LoadAnnotations"]
+    shown = [config.to_dict()["model"], test]
+    if (name := named.unknown(shown) or named.foreign(shown)) is not None:
+        expected = "parts that mmdet, mmengine and mmcv register, and that run nothing they are told to"
+        fix = "Predicting reads no config and imports no module of others: such a detector needs a backend of its own."
+        raise Unsupported(Fault(where=f"options.config {config.filename}", expected=expected, found=name, fix=fix))
     masks = any(step.get("with_mask") for step in train if step["type"] == "LoadAnnotations")
     return Plan(model=model, train=train, test=test, rest=config, masks=masks, nms_iou=nms_iou)
 
 
 def _read(job: TrainJob) -> Any:
-    import mmdet
     from mmengine.config import Config
 
     unknown = sorted(set(job.options) - set(OPTIONS))
@@ -82,19 +93,28 @@ def _read(job: TrainJob) -> Any:
         raise ConfigError(
             Fault(where="options.config", expected="a config, since model is `config`", found="none", fix=fix)
         )
-    zoo = Path(mmdet.__file__).parent / ".mim" / "configs"
-    path = next((path for path in (Path(given), zoo / given) if path.is_file()), None)
-    if path is None:
-        fix = "Give the path of a file, or a name below mmdet's configs/ folder."
-        raise ConfigError(Fault(where="options.config", expected="a config of mmdet's", found=repr(given), fix=fix))
+    override = dict(job.options.get("override") or {})
+    idle = sorted({str(key) for key in override if str(key).partition(".")[0] not in _USED})
+    if idle:
+        fix = "Pipelines are under train_dataloader.dataset.pipeline and test_dataloader.dataset.pipeline."
+        raise ConfigError(
+            Fault(
+                where="options.override", expected=", ".join(_USED), found=f"{', '.join(idle)}: not used here", fix=fix
+            )
+        )
+    path = consent.find(given, job.settings.trust_config)
     try:
         config = Config.fromfile(path)
-        config.merge_from_dict(dict(job.options.get("override") or {}))
+        before = config.to_dict()
+        config.merge_from_dict(override)
     except Exception as error:
         found = f"{type(error).__name__}: {error}"
         raise ConfigError(
             Fault(where=f"options.config {path}", expected="a config that mmengine can read", found=found)
         ) from error
+    if (brought := named.brought(before, config.to_dict())) is not None:
+        fix = "Put it into a config of your own, and name that under options.config."
+        raise ConfigError(Fault(where="options.override", expected="parts of mmdet's own", found=brought, fix=fix))
     return config
 
 
@@ -156,6 +176,25 @@ def _resize(steps: list[Any], side: int, config: str) -> None:
                     found=str(side), fix=f"Set image_size={fixed}",
                 )
             )  # fmt: skip
+
+
+def optimizer(config: Any, settings: Settings, *, on_cpu: bool) -> dict[str, Any]:
+    """The config's optimizer with the job's learning rate, or with its own scaled to the batch.
+
+    By `auto_scale_lr`, as mmengine's `Runner.scale_lr`: the zoo's rates are for 8 GPUs.
+    """
+    found = dict(config.optim_wrapper)
+    inner, scale = dict(found["optimizer"]), config.get("auto_scale_lr") or {}
+    if settings.learning_rate is not None:
+        inner["lr"] = settings.learning_rate
+    elif "base_batch_size" in scale and "lr" in inner:
+        inner["lr"] *= settings.batch / scale["base_batch_size"]
+    if on_cpu and found.get("type") == "AmpOptimWrapper":  # mixed precision is for GPUs
+        found = {name: found[name] for name in found if name not in ("loss_scale", "dtype", "use_fsdp")}
+        found["type"] = "OptimWrapper"
+    elif settings.amp and not on_cpu:
+        found["type"] = "AmpOptimWrapper"
+    return {**found, "optimizer": inner}
 
 
 def schedule(config: Any, *, epochs: int, batches: int) -> list[dict[str, Any]]:

@@ -11,20 +11,27 @@ import random
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
 import numpy as np
 import torch
 from mmengine.hooks import EMAHook
 
+from defect_detect.backends._mmdet.loop import Room
 from defect_detect.errors import RunFailed
+from defect_detect.job import Halved
 
 _FORMAT = "defect_detect mmdet state 1"
 _UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError, AttributeError, TypeError)
 
 
-def write(file: BinaryIO, runner: Any, *, initial: str, seen: set[int]) -> None:
+def write(file: BinaryIO, runner: Any, room: Room, *, initial: str, seen: set[int]) -> None:
     """Write the state after an epoch: tensors and plain values only, so that loading them runs no code."""
+    gradients = {name: one.grad for name, one in runner.model.named_parameters() if one.grad is not None}
     content = {
         "format": _FORMAT, "initial": initial, "seen": sorted(seen), "iterations": runner.iter,
+        "at_once": room.at_once, "halved": [msgspec.to_builtins(one) for one in room.halved],
+        # Those of a config that adds up several batches wait for the optimizer.
+        "gradients": {} if runner.optim_wrapper.should_update() else gradients,
         "network": runner.model.state_dict(), "optimizer": runner.optim_wrapper.state_dict(),
         "rates": [scheduler.state_dict() for scheduler in runner.param_schedulers],
         "averaged": [hook.ema_model.state_dict() for hook in _averages(runner)], "chance": _chance(),
@@ -47,7 +54,7 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def take_up(runner: Any, content: dict[str, Any], *, epoch: int) -> None:
+def take_up(runner: Any, content: dict[str, Any], room: Room, *, epoch: int) -> None:
     """Make `runner`, which is about to begin, go on after `epoch`.
 
     Raises:
@@ -63,8 +70,13 @@ def take_up(runner: Any, content: dict[str, Any], *, epoch: int) -> None:
         # As its own `resume` sets them; there is no public way without its checkpoint.
         runner.train_loop._epoch = epoch  # noqa: SLF001
         runner.train_loop._iter = content["iterations"]  # noqa: SLF001
+        runner.optim_wrapper._inner_count = content["iterations"]  # noqa: SLF001
+        for name, parameter in runner.model.named_parameters():
+            if name in content["gradients"]:
+                parameter.grad = content["gradients"][name].to(parameter.device)
+        room.at_once, room.halved = content["at_once"], msgspec.convert(content["halved"], list[Halved])
         _draw_on(content["chance"])
-    except _UNREADABLE as error:
+    except (*_UNREADABLE, msgspec.ValidationError) as error:
         raise RunFailed(f"the state of the training doesn't fit it: {error}; remove the run folder") from error
 
 

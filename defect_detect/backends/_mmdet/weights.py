@@ -6,7 +6,8 @@ import pickle
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from defect_detect.backends._mmdet import configs, named
+from defect_detect.backends._mmdet import configs, loading, named
+from defect_detect.backends._trust import unsafe
 from defect_detect.data.files import sha256_file
 from defect_detect.errors import ConfigError, Fault, FrameworkMissing, RunFailed
 from defect_detect.job import TrainJob
@@ -27,14 +28,16 @@ def initialize(network: Any, job: TrainJob, config: Any) -> str:
     """
     wanted = job.settings.weights
     if wanted == "none":
-        network.init_weights()
+        with loading.tensors_only():
+            network.init_weights()
         return "none"
     source = _zoo(config.filename) if wanted == "pretrained" else wanted
     try:
         if source is None:
-            network.init_weights()
+            with loading.tensors_only():
+                network.init_weights()
             return f"as {Path(config.filename).name} starts its backbone"
-        path = _download(source) if "://" in source else Path(source)
+        path = _download(source) if wanted == "pretrained" else Path(source)
     except (OSError, RuntimeError) as error:
         raise FrameworkMissing(
             Fault(
@@ -44,7 +47,7 @@ def initialize(network: Any, job: TrainJob, config: Any) -> str:
                 "(--set weights=/path/to/file.pth), or train from scratch (--set weights=none)",
             )
         ) from error  # fmt: skip
-    state = _tensors(path)
+    state = _tensors(path, job.settings.trust_checkpoint)
     own = network.state_dict()
     fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
     backbone = [name for name in own if name.startswith("backbone.")]
@@ -95,7 +98,8 @@ def restore(path: Path, job: TrainJob, *, names: list[str]) -> tuple[Any, list[A
         raise RunFailed(f"{path} is of {content['model']} for {content['names']}, not of {job.model} for {names}")
     if (name := named.unknown([content["network"], content["steps"]])) is not None:
         raise RunFailed(f"{path} names {name}, which is no part of mmdet's; train the detector again")
-    network = MODELS.build(ConfigDict(content["network"]))
+    with loading.tensors_only():
+        network = MODELS.build(ConfigDict(content["network"]))
     try:
         network.load_state_dict(content["state"])
     except (RuntimeError, KeyError, TypeError) as error:
@@ -126,31 +130,15 @@ def _download(address: str) -> Path:
     return path
 
 
-def _tensors(path: Path) -> dict[str, Any]:
-    """Named tensors of a checkpoint of ours, or of one by mmengine.
-
-    mmengine's own carry their message hub (mmengine#1655); of its classes only the two that hold numbers are let in.
-    """
-    import numpy as np
+def _tensors(path: Path, trust: str) -> dict[str, Any]:
+    """Named tensors of a checkpoint of ours, or of one by mmengine; `trust` is the SHA-256 of one that may run code."""
     import torch
-    from mmengine.logging.history_buffer import HistoryBuffer
-    from numpy._core import multiarray
 
-    allowed: list[Any] = [HistoryBuffer, np.ndarray, np.dtype]
-    allowed += [type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")]
-    for name in ("_reconstruct", "scalar"):
-        found = getattr(multiarray, name)
-        allowed += [found, (found, f"numpy.core.multiarray.{name}")]  # as numpy 1 called it
+    content: Any
     try:
-        with torch.serialization.safe_globals(allowed):
+        with loading.checkpoints():
             content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(
-            Fault(
-                where="weights", expected="pretrained | none | path of a checkpoint", found=f"{path}: {reason}",
-                fix="Check the path, or train from scratch with --set weights=none",
-            )
-        ) from error  # fmt: skip
+        content = unsafe(path, trust, str(error).partition("\n")[0])
     state = content.get("state") or content.get("state_dict") or content if isinstance(content, dict) else {}
     return {name: tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
