@@ -62,7 +62,9 @@ def settled(*, seed: int, threads: int, device: Any) -> Iterator[None]:
     if threads:
         torch.set_num_threads(threads)
     try:
-        with torch.random.fork_rng(), drawing([seed]):
+        # Compiled losses (RetinaNet's) are fused after some calls, to the last bit another result: a training that
+        # was killed would tell in which call it went on.
+        with torch.random.fork_rng(), drawing([seed]), torch.jit.optimized_execution(False):
             torch.manual_seed(seed)
             # On a GPU some operations of detection have no deterministic form.
             torch.use_deterministic_algorithms(device.type == "cpu")
