@@ -15,6 +15,7 @@ from defect_detect import given as elsewhere
 from defect_detect.config import DetectorConfig
 from defect_detect.data import coco, tiling, unaltered
 from defect_detect.data.normalize import Normalized, normalize
+from defect_detect.doctor import before
 from defect_detect.errors import ConfigError, DatasetError, DefectDetectError, Fault, InputError
 from defect_detect.evaluation import matching, operating
 from defect_detect.evaluation.judged import Rule
@@ -99,8 +100,7 @@ def run(
     names = [made.name for made in configs] + list(dict.fromkeys(name for name, _ in elsewhere.parse_given(given)))
     asked = gating.parse(judging.fail_if, judging.baseline, names)
     decided = review_csv.read(judging.review) if judging.review is not None else None
-    for framework in sorted({made.framework for made in configs}):
-        runner.check(framework)
+    before.check(configs, out, range(judging.seed, judging.seed + seeds), jobs=jobs)
     with folder.at_work(out, facts.versions(), operator):
         root = prepare(source, out, console)
         measurable(root, training=bool(configs))

@@ -29,7 +29,7 @@ _REST = 20
 
 
 def check(out: Path, configs: Sequence[DetectorConfig], seeds: Sequence[int], *, jobs: int) -> None:
-    """Refuse to start trainings whose checkpoints won't fit on the disk of the existing folder `out`.
+    """Refuse to start trainings whose checkpoints won't fit on the disk of the folder `out`, which may be made yet.
 
     Raises:
         ConfigError: how much is needed, and how much is free.
@@ -40,12 +40,18 @@ def check(out: Path, configs: Sequence[DetectorConfig], seeds: Sequence[int], *,
         for seed in seeds
         if not (folder.run_folder(out, made.name, seed) / "result.json").exists()
     ]
-    needed, free = needs(todo, jobs=jobs), shutil.disk_usage(out).free
+    needed, free = needs(todo, jobs=jobs), shutil.disk_usage(existing(out)).free
     if needed > free:
         raise ConfigError(Fault(
             where=str(out), expected=f"room for the checkpoints of {len(todo)} trainings, about {needed / 1e6:,.0f} MB",
             found=f"{free / 1e6:,.0f} MB free", fix="Make room, or give an --out on another disk.",
         ))  # fmt: skip
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    folder = folder.absolute()
+    return next(place for place in (folder, *folder.parents) if place.is_dir())
 
 
 def needs(todo: Sequence[DetectorConfig], *, jobs: int) -> int:

@@ -25,13 +25,14 @@ def main() -> int:
         from rich.console import Console
 
         from defect_detect import comparing, config, facts, folder, runner, space, trials
+        from defect_detect.doctor import before
         from defect_detect.report import progress
 
         console = Console(stderr=True)
         cut = options.tiling(arguments)
         made = config.read(arguments.config, options.overrides(arguments))
-        runner.check(made.framework)
         out = options.out(arguments, "runs")
+        before.check([made], out, [arguments.seed], jobs=1)
         with folder.at_work(out, facts.versions(), arguments.operator):
             root = comparing.prepare(options.source(arguments), out, console)
             comparing.measurable(root, training=True)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from defect_detect import runner
+from defect_detect import runner, space
 from defect_detect.doctor.found import Gpu, Machine
 
 _UNLIMITED = 1 << 60
@@ -29,19 +29,13 @@ def look(working: Path) -> Machine:
     )  # fmt: skip
 
 
-def nearest(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    folder = folder.absolute()
-    return next(place for place in (folder, *folder.parents) if place.is_dir())
-
-
 def _disks(working: Path) -> dict[str, int]:
     cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
     folders = {
         "working directory": working, "environments": runner.environments()[0],
         "cache": cache if cache.is_absolute() else Path.home() / ".cache", "temporary": Path(tempfile.gettempdir()),
     }  # fmt: skip
-    return {name: shutil.disk_usage(nearest(folder)).free for name, folder in folders.items()}
+    return {name: shutil.disk_usage(space.existing(folder)).free for name, folder in folders.items()}
 
 
 def _cpus() -> int:

@@ -30,6 +30,9 @@ _OPTIONS: Mapping[tuple[str, str], Mapping[str, Any]] = MappingProxyType({
     ("mmdet", "mask_rcnn_r50_fpn"): {"override": {
         "model.train_cfg.rpn_proposal.max_per_img": 50, "model.test_cfg.rpn.max_per_img": 50,
     }},
+    ("detectron2", "mask_rcnn_r50_fpn"): {"override": {
+        "MODEL.RPN.POST_NMS_TOPK_TRAIN": 50, "MODEL.RPN.POST_NMS_TOPK_TEST": 50,
+    }},
 })  # fmt: skip
 """What makes a model quick to try; it works without."""
 _SEED = 0

@@ -8,6 +8,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+from defect_detect import space
 from defect_detect.environments.recipes import Recipe
 from defect_detect.errors import ConfigError, Fault
 
@@ -25,7 +26,7 @@ def check(recipe: Recipe, envs: Path, *, downloads: bool) -> None:
         needed[Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")] = recipe.downloaded
     disks: dict[int, list[tuple[Path, int]]] = defaultdict(list)
     for folder, size in needed.items():
-        there = existing(folder)
+        there = space.existing(folder)
         disks[there.stat().st_dev].append((there, size))
     faults = []
     for parts in disks.values():
@@ -37,9 +38,3 @@ def check(recipe: Recipe, envs: Path, *, downloads: bool) -> None:
             ))  # fmt: skip
     if faults:
         raise ConfigError(*faults)
-
-
-def existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    folder = folder.absolute()
-    return next(place for place in (folder, *folder.parents) if place.is_dir())
