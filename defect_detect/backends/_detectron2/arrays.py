@@ -70,6 +70,11 @@ def _encoded(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def _none() -> bytes:
+    """Stands for `bytes`, which is called where there are none."""
+    return b""
+
+
 def _filled(content: Any, kind: Any, shape: Any, order: str) -> Any:
     raw = content.encode("latin1") if isinstance(content, str) else bytes(content)
     if not isinstance(kind, _Kind) or len(raw) != math.prod(shape) * kind.value.itemsize or order not in ("C", "F"):
@@ -81,7 +86,7 @@ def _filled(content: Any, kind: Any, shape: Any, order: str) -> Any:
 class _Unpickler(pickle.Unpickler):
     _KNOWN: ClassVar[dict[tuple[str, str], Any]] = {
         ("numpy", "ndarray"): _Array, ("numpy", "dtype"): _Kind, ("_codecs", "encode"): _encoded,
-        ("collections", "OrderedDict"): dict,
+        ("collections", "OrderedDict"): dict, ("builtins", "bytes"): _none, ("__builtin__", "bytes"): _none,
         **{(f"numpy.{core}.multiarray", "_reconstruct"): _begun for core in ("core", "_core")},
         **{(f"numpy.{core}.numeric", "_frombuffer"): _whole for core in ("core", "_core")},
     }  # fmt: skip

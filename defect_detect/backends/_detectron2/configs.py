@@ -115,7 +115,8 @@ def check(cfg: Any) -> None:
             continue
         if value not in known:
             expected = " | ".join(str(one) for one in known)
-            faults.append(Fault(where=f"options: {name}", expected=expected, found=repr(value)))
+            fix = f"Where it goes without, set options.override: {{{name}: {known[0]}}}"
+            faults.append(Fault(where=f"options: {name}", expected=expected, found=repr(value), fix=fix))
     if faults:
         raise Unsupported(*faults)
 

@@ -74,8 +74,11 @@ class TrainingPictures(torch.utils.data.Dataset):  # type: ignore[misc]  # torch
         mask = made.get("segmentation")
         if mask is not None and not mask.any() and not self._mapper.recompute_boxes:
             # Scaled by the nearest pixel, a thin region can vanish, and the defect with it.
+            height, width = shape
             x0, y0, x1, y1 = np.round(made["bbox"]).astype(int)
-            mask[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)] = 1
+            x0, y0 = min(x0, width - 1), min(y0, height - 1)
+            made["segmentation"] = np.zeros_like(mask)
+            made["segmentation"][y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)] = 1
         return made
 
 
