@@ -16,7 +16,8 @@ def missing(framework: str) -> list[str]:
 
 def versions(framework: str) -> dict[str, str]:
     """What the figures stand on: Python, this package, the framework and its foundations."""
-    names = ["defect-detect", "numpy", "pillow", *backends.load(framework).requires]
+    offered = [name for name in (backends.package(framework),) if name]
+    names = ["defect-detect", *offered, "numpy", "pillow", *backends.load(framework).requires]
     found = {_project(name): _version(name) or "missing" for name in names}
     return {"python": platform.python_version(), **found}
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from defect_detect import holding, job, resuming
+from defect_detect import backends, holding, job, resuming
 from defect_detect.data.files import atomic_write, discard, sha256_file, sweep
 from defect_detect.errors import ConfigError, FrameworkMissing, RunFailed, Unsupported, WorkerDied
 
@@ -113,11 +114,12 @@ def check(framework: str) -> None:
     answer = ask(python, "-m", "defect_detect.worker", "--check", framework)
     if "missing" not in answer:
         raise FrameworkMissing(f"{python} doesn't say what it lacks: is it another version of defect_detect there?")
-    if lacking := answer["missing"]:
-        raise FrameworkMissing(
-            f"{framework}: {', '.join(lacking)} not installed in {python}."
-            f" Install it in an environment of its own: python tools/make_env.py {framework}"
-        )
+    lacking = [backends.package(framework) or framework] if answer.get("unknown") else answer["missing"]
+    if lacking:
+        how = f"in an environment of its own: python tools/make_env.py {framework}"
+        if framework not in backends.shipped():
+            how = f"there: {shlex.join([str(python), '-m', 'pip', 'install', *lacking])}"
+        raise FrameworkMissing(f"{framework}: {', '.join(lacking)} not installed in {python}. Install it {how}")
 
 
 def ask(python: Path, *arguments: str, limit: float | None = None) -> dict[str, Any]:

@@ -42,8 +42,7 @@ def main() -> None:
     parser.add_argument("--check", metavar="FRAMEWORK")
     arguments = parser.parse_args()
     if arguments.check:
-        answer = {"missing": installed.missing(arguments.check), "versions": installed.versions(arguments.check)}
-        print(json.dumps(answer))  # noqa: T201 - the answer
+        print(json.dumps(_checked(arguments.check)))  # noqa: T201 - the answer
         return
     if arguments.run is None:
         parser.error("a run folder is needed")
@@ -73,6 +72,12 @@ def main() -> None:
         sys.exit(1)
     if isinstance(result, job.Trained):
         resuming.clear(out)
+
+
+def _checked(framework: str) -> dict[str, Any]:
+    if framework not in backends.names():  # of a package that isn't in this interpreter
+        return {"missing": [], "unknown": True}
+    return {"missing": installed.missing(framework), "versions": installed.versions(framework)}
 
 
 def _train(task: job.TrainJob, out: Path, watch: Watching) -> job.Trained:
@@ -201,9 +206,10 @@ def _check(said: Predictions, data: Dataset, settings: job.Settings) -> None:
 
 def _backend(framework: str) -> backends.Backend:
     if lacking := installed.missing(framework):
+        wanted = f"'defect-detect[{framework}]'" if framework in backends.shipped() else " ".join(lacking)
         raise FrameworkMissing(
             f"{framework} needs {', '.join(lacking)}, not installed in {sys.executable}."
-            f" Install it with: pip install 'defect-detect[{framework}]'"
+            f" Install it with: pip install {wanted}"
         )
     return backends.load(framework)
 

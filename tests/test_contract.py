@@ -60,7 +60,7 @@ class Trial:
         return coco.load(self.home / "data", split)
 
 
-@pytest.fixture(scope="module", params=sorted({*BACKENDS, *backends.names()}))
+@pytest.fixture(scope="module", params=sorted({*BACKENDS, *backends.shipped()}))
 def trial(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trial:
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if hasattr(request.config, "workerinput") else base
@@ -72,7 +72,7 @@ def trial(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_every_backend_of_this_package_is_tried() -> None:
-    assert {*BACKENDS} == {*backends.names()}
+    assert {*BACKENDS} == {*backends.shipped()}
 
 
 def test_every_picture_reaches_the_network_the_defect_free_and_the_small_too(trial: Trial) -> None:

@@ -48,7 +48,7 @@ def test_trainings_side_by_side_need_more_at_once() -> None:
 
 
 def test_every_model_of_a_known_size_is_one_of_a_backend() -> None:
-    models = {model for name in backends.names() for model in backends.load(name).models}
+    models = {model for name in backends.shipped() for model in backends.load(name).models}
 
     assert set(space.MEGABYTES) <= models | {"ssd300", "ssd512"}
     assert models - {"config"} <= set(space.MEGABYTES)

@@ -1,4 +1,4 @@
-"""The seam to the frameworks. A backend is one module in this folder; README.md says how to add one.
+"""The seam to the frameworks. A backend is one module in this folder, or of another package; README.md says how.
 
 Frameworks are imported inside functions only: a backend must be importable (for its `requires` and
 `models`) where its framework isn't installed, importing one costs seconds and gigabytes, and a broken
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
+from defect_detect.backends import _offered
 from defect_detect.data.hashed import Writer
 from defect_detect.errors import ConfigError, Fault, did_you_mean
 from defect_detect.job import Epoch, PredictOutcome, Resumed, Settings, TrainJob, TrainOutcome
@@ -65,7 +66,7 @@ class Watch(Protocol):
 
 
 class Backend(Protocol):
-    """What a module in this folder offers."""
+    """What a module in this folder, or an entry point's, offers."""
 
     requires: tuple[str, ...]
     """Requirement strings (PEP 508) of what it imports, beyond this package's core."""
@@ -97,21 +98,49 @@ class Backend(Protocol):
         ...
 
 
-def names() -> tuple[str, ...]:
-    """All backends, whether their framework is installed or not, in alphabetical order."""
+def shipped() -> tuple[str, ...]:
+    """The backends of this package, whether their framework is installed or not, in alphabetical order."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")))
+
+
+def names() -> tuple[str, ...]:
+    """All backends, those that other packages offer included (`_offered`), in alphabetical order.
+
+    Whether their frameworks are installed or not; nothing is imported.
+    """
+    own = shipped()
+    return tuple(sorted((*own, *_offered.offers(own)[0])))
+
+
+def ignored() -> tuple[str, ...]:
+    """What other packages offer but isn't taken, and why, in sentences."""
+    return _offered.offers(shipped())[1]
+
+
+def package(name: str) -> str:
+    """The installed package that the backend `name` is of; of none that is known: empty."""
+    own = shipped()
+    if name in own:
+        return "defect-detect"
+    entry = _offered.offers(own)[0].get(name)
+    return "" if entry is None else _offered.package(entry)
 
 
 def load(name: str) -> Backend:
     """The backend called `name`.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is none of that name, or another package's is broken.
     """
-    if name not in names():
-        hint = did_you_mean(name, names())
-        raise ConfigError(Fault(where="framework", expected=" | ".join(names()), found=repr(name), fix=hint))
-    return cast("Backend", importlib.import_module(f"{__name__}.{name}"))
+    own = shipped()
+    if name in own:
+        return cast("Backend", importlib.import_module(f"{__name__}.{name}"))
+    offers, refused = _offered.offers(own)
+    if name in offers:
+        return cast("Backend", _offered.load(offers[name]))
+    known = sorted((*own, *offers))
+    fix = " ".join((did_you_mean(name, known), *(f"{sentence}." for sentence in refused))).strip()
+    raise ConfigError(Fault(where="framework", expected=" | ".join(known), found=repr(name), fix=fix))
 
 
 def capabilities(framework: str, model: str) -> Capabilities:
@@ -127,4 +156,7 @@ def capabilities(framework: str, model: str) -> Capabilities:
     return models[model]
 
 
-__all__ = ["Backend", "Capabilities", "Settings", "Watch", "Writer", "capabilities", "load", "names"]
+__all__ = [
+    "Backend", "Capabilities", "Settings", "Watch", "Writer", "capabilities", "ignored", "load", "names", "package",
+    "shipped",
+]  # fmt: skip

@@ -13,9 +13,9 @@ import msgspec
 
 from defect_detect import backends, runner
 from defect_detect.doctor import database, diagnosis, machine, trying
-from defect_detect.doctor.found import Database, Framework, Interpreter, Report
+from defect_detect.doctor.found import Database, Finding, Framework, Interpreter, Report
 from defect_detect.doctor.trying import Tried
-from defect_detect.errors import FrameworkMissing
+from defect_detect.errors import ConfigError, FrameworkMissing
 
 Say = Callable[[str], None]
 """Shows what is being looked at."""
@@ -33,9 +33,11 @@ def examine(
     Raises:
         ConfigError: a framework that isn't one.
     """
-    wanted = list(dict.fromkeys(asked)) or list(backends.names())
+    wanted, offered = list(dict.fromkeys(asked)), list[Finding]()
     for name in wanted:
         backends.load(name)
+    if not wanted:
+        wanted, offered = _usable()
     probed = _probed(wanted, quick=quick, say=say)
     tried = {} if quick else _tried([name for name in wanted if _there(name, probed)], device, limit, say)
     frameworks = [_framework(name, probed, tried.get(name)) for name in wanted]
@@ -47,12 +49,24 @@ def examine(
         service = database.look(quick=quick)
     findings = [
         *diagnosis.frameworks(frameworks, probed, asked), *diagnosis.interpreters(list(probed.values())),
-        *diagnosis.computer(computer, list(probed.values())), *diagnosis.service(service),
+        *diagnosis.computer(computer, list(probed.values())), *diagnosis.service(service), *offered,
     ]  # fmt: skip
     return Report(
         ok=all(one.level != "fault" for one in findings), asked=list(asked), frameworks=frameworks,
         interpreters=list(probed.values()), machine=computer, database=service, findings=findings,
     )  # fmt: skip
+
+
+def _usable() -> tuple[list[str], list[Finding]]:
+    """All backends that can be imported, and what is wrong with those that other packages offer."""
+    usable, findings = [], [Finding(where="backends", what=sentence, level="note") for sentence in backends.ignored()]
+    for name in backends.names():
+        try:
+            backends.load(name)
+            usable.append(name)
+        except ConfigError as error:
+            findings += [Finding(where=name, what=str(fault), level="note") for fault in error.faults]
+    return usable, findings
 
 
 def _probed(wanted: Sequence[str], *, quick: bool, say: Say) -> dict[str, Interpreter]:

@@ -70,12 +70,12 @@ def _known(frameworks: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ConfigError: one that isn't there, or needs nothing.
     """
-    able = tuple(name for name in backends.names() if backends.load(name).requires)
+    able = tuple(name for name in backends.shipped() if backends.load(name).requires)
     if ALL in frameworks:
         return able
     faults = []
     for name in dict.fromkeys(frameworks):
-        if name not in backends.names():
+        if name not in backends.shipped():
             fix = did_you_mean(name, (*able, ALL))
             faults.append(Fault(where=name, expected=" | ".join((*able, ALL)), found="no such framework", fix=fix))
         elif name not in able:
