@@ -50,7 +50,10 @@ class InputError(DefectDetectError):
 
     def __init__(self, *faults: Fault | str) -> None:
         self.faults: tuple[Fault | str, ...] = faults
-        super().__init__("\n".join(str(fault) for fault in faults))
+        super().__init__(*faults)
+
+    def __str__(self) -> str:
+        return "\n".join(str(fault) for fault in self.faults)
 
 
 class DatasetError(InputError):
