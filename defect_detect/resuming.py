@@ -185,14 +185,23 @@ def identity(wanted: job.TrainJob, fingerprints: Mapping[str, str], versions: Ma
     asked: dict[str, Any] = msgspec.to_builtins(wanted)
     for name in ("type", "dataset", "fingerprints"):
         asked.pop(name)
-    settings = asked.pop("settings")
-    told = {**asked, **{f"settings.{name}": value for name, value in settings.items()}}
-    told |= {f"dataset {split}": value for split, value in fingerprints.items()}
+    asked.pop("settings")
+    told = asked | {f"dataset {split}": value for split, value in fingerprints.items()}
     told |= {f"version of {name}": value for name, value in versions.items()}
+    return _texts(told) | _settings(wanted.settings)
+
+
+def _settings(settings: job.Settings) -> dict[str, str]:
+    return _texts({f"settings.{name}": value for name, value in msgspec.to_builtins(settings).items()})
+
+
+def _texts(told: Mapping[str, Any]) -> dict[str, str]:
     return {name: value if isinstance(value, str) else repr(value) for name, value in told.items()}
 
 
 def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    # A setting that there wasn't yet was what it is by default, as in the run's job.json.
+    then = {**{name: value for name, value in _settings(job.Settings()).items() if name in now}, **then}
     names = dict.fromkeys([*then, *now])
     return [
         f"{name} was {then.get(name, 'absent')}, is {now.get(name, 'absent')}"

@@ -400,6 +400,22 @@ def test_a_state_of_something_else_is_set_aside_and_the_differences_are_listed(h
     assert [line.note for line in watch.told() if "begins anew" in line.note]
 
 
+def test_a_state_from_before_a_setting_was_added_had_its_default(tmp_path):
+    def kept(folder: Path, settings: job.Settings, *, without: str) -> resuming.Record | None:
+        wanted = msgspec.structs.replace(asked("ssdlite", epochs=1), settings=settings)
+        of = resuming.identity(wanted, {"train": "1"}, {"torch": "1"})
+        before = {name: value for name, value in of.items() if name != f"settings.{without}"}
+        judged = [job.Judged(epoch=1, loss=1, score=0.1, fn_rate=0, seconds=0)]
+        folder.mkdir()
+        resuming.Keeper(folder, before).keep(
+            lambda file: file.write(b"1"), lambda file: file.write(b"1"), judged=judged, stop=False, resumed=[]
+        )
+        return resuming.Keeper(folder, of).newest(lambda _: None)
+
+    assert kept(tmp_path / "default", job.Settings(), without="trust_config").epoch == 1
+    assert kept(tmp_path / "other", job.Settings(trust_config="1" * 64), without="trust_config") is None
+
+
 def test_states_are_loaded_without_running_code(half_done, data, tmp_path):
     import torch
 
