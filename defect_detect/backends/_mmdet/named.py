@@ -80,9 +80,13 @@ def _names(part: Any) -> dict[str, Any]:
 
 def _is_known(name: str) -> bool:
     """Whether it is registered, or leads nowhere; operators and kinds of layers have plain names too."""
+    from mmcv import ops
+
     scope, _, inner = name.rpartition(".")
     if _registered(inner):
         return scope in ("", *_SCOPES)
+    if name in ops.__all__:  # the type of a suppression
+        return True
     return name.isidentifier() and importlib.util.find_spec(name) is None  # else mmengine would import that module
 
 
