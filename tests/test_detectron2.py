@@ -371,7 +371,7 @@ def test_the_checkpoint_is_no_code_and_of_its_model(trained, tmp_path):
     with pytest.raises(RunFailed, match="not a checkpoint of the detectron2 backend"):
         predicted(tmp_path, job(), val)
     content = torch.load(out / "checkpoint.pt", weights_only=True)
-    for config in ("!!python/object/apply:os.abort []", "MODEL: {META_ARCHITECTURE: PanopticFPN}", "A: 1", "- 1"):
+    for config in ("!!python/object/apply:os.abort []", "MODEL: &a {B: *a}", "MODEL: {META_ARCHITECTURE: PanopticFPN}", "A: 1", "- 1"):
         torch.save({**content, "config": config}, tmp_path / "checkpoint.pt")
         with pytest.raises(RunFailed, match="holds no config of detectron2's"):
             predicted(tmp_path, job(), val)

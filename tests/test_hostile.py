@@ -193,7 +193,13 @@ class Code:
 @pytest.mark.framework
 @pytest.mark.parametrize(
     ("framework", "model"),
-    [("classical", "threshold"), ("torchvision", "ssd300_vgg16"), ("ultralytics", "yolo26n"), ("mmdet", "ssdlite320")],
+    [
+        ("classical", "threshold"),
+        ("torchvision", "ssd300_vgg16"),
+        ("ultralytics", "yolo26n"),
+        ("mmdet", "ssdlite320"),
+        ("detectron2", "mask_rcnn_r50_fpn"),
+    ],
 )
 def test_a_run_folder_of_a_stranger_runs_no_code(framework: str, model: str, tiny: Path, tmp_path: Path) -> None:
     """Everything in it fits, hashes included; only its checkpoint is a pickle with code."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from defect_detect.backends._detectron2 import config_files
+from defect_detect.data import safe_yaml
 from defect_detect.errors import ConfigError, Fault, RunFailed, Unsupported, did_you_mean
 from defect_detect.job import Settings, TrainJob
 
@@ -85,6 +89,11 @@ def limit(cfg: Any, settings: Settings) -> None:
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = cfg.MODEL.RETINANET.SCORE_THRESH_TEST = _below(settings.score_floor)
 
 
+def text(cfg: Any) -> str:
+    """The config as YAML of plain values, no value written as a reference to another."""
+    return yaml.safe_dump(json.loads(json.dumps(cfg)))
+
+
 def restored(text: str, *, device: str, path: Path) -> Any:
     """The config in a checkpoint: plain values that `check` lets pass.
 
@@ -95,7 +104,7 @@ def restored(text: str, *, device: str, path: Path) -> Any:
 
     cfg = get_cfg()
     try:
-        cfg.merge_from_other_cfg(CfgNode.load_cfg(text))  # PyYAML's safe loader
+        cfg.merge_from_other_cfg(CfgNode(safe_yaml.parse(text, where=str(path), error=ConfigError)))
         check(cfg)
     except Exception as error:
         reason = str(error).partition("\n")[0]

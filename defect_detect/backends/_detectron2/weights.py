@@ -68,7 +68,7 @@ def write(file: BinaryIO, network: Any, job: TrainJob, plan: Plan, *, names: lis
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     content = {
         "format": _FORMAT, "model": job.model, "names": names, "masks": masks, "state": state,
-        "config": plan.cfg.dump(),
+        "config": configs.text(plan.cfg),
     }  # fmt: skip
     torch.save(content, file)
 
