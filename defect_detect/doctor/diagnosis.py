@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from defect_detect.doctor.found import Database, Finding, Framework, Interpreter, Machine
+from defect_detect.doctor.trying import NOT_TRIED
 
 _KNOWN = (
     ("libGL.so.1", "OpenCV wants the display's libraries. On Debian and Ubuntu: apt install libgl1"),
@@ -35,7 +36,7 @@ def frameworks(found: Sequence[Framework], probed: Mapping[str, Interpreter], as
             findings.append(Finding(where=one.name, what=f"expected {'; '.join(unsuited)}", fix=make))
         for tried in one.tried:
             for part, why in tried.faults().items():
-                if not why.startswith("not tried"):
+                if not why.startswith(NOT_TRIED):
                     findings.append(Finding(where=f"{one.name} {tried.model}: {part}", what=why, fix=_mend(why, make)))
     return findings
 
@@ -61,7 +62,7 @@ def interpreters(found: Sequence[Interpreter]) -> list[Finding]:
             more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
             findings.append(Finding(
                 where=one.python, what=f"not the versions that were tested together: {told}{more}",
-                fix=f"{one.python} -m pip install -c constraints.txt ... where something doesn't work", level="note",
+                fix="Only where something doesn't work: install the tested ones (constraints.txt).", level="note",
             ))  # fmt: skip
         if one.torch is not None and one.torch.error:
             findings.append(
@@ -74,7 +75,7 @@ def computer(found: Machine, probed: Sequence[Interpreter]) -> list[Finding]:
     """What is short on the machine, and a GPU that no torch can use."""
     findings = [
         Finding(where=f"the {name} disk", what=f"{free / 1e9:.1f} GB free", level="note",
-                fix="A comparison of three detectors leaves about 1 GB; an environment takes 7 GB.")
+                fix="A comparison of three detectors leaves about 1 GB; an environment with torch, 5 GB.")
         for name, free in found.disks.items()
         if free < _LITTLE_ROOM
     ]  # fmt: skip

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from defect_detect.doctor.found import Database, Finding, Framework, Machine, Report
-from defect_detect.doctor.trying import Tried
+from defect_detect.doctor.trying import NOT_TRIED, Tried
 
 _MARKS = {"yes": "[green]yes[/]", "no": "[bold red]no[/]", "-": "[dim]-[/]"}
 
@@ -68,7 +69,9 @@ def _version(one: Framework) -> str:
 def _mark(one: Framework, part: str) -> str:
     """Whether a part works in every model that was tried."""
     said = [getattr(tried, part) for tried in one.tried if _speaks(tried, part)]
-    return "-" if not said else "no" if any(said) else "yes"
+    if any(why and not why.startswith(NOT_TRIED) for why in said):
+        return "no"
+    return "-" if any(said) or not said else "yes"
 
 
 def _speaks(tried: Tried, part: str) -> bool:
@@ -98,13 +101,11 @@ def _database(found: Database) -> str:
 
 
 def _finding(number: int, one: Finding, console: Console) -> None:
-    body = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
-    body.add_column(justify="right")
-    body.add_column(overflow="fold")
-    body.add_row(f"{number}.", f"[bold]{escape(one.where)}[/]: {escape(one.what)}")
+    text = f"{number}. [bold]{escape(one.where)}[/]: {escape(one.what)}"
+    console.print(Padding(text, (0, 0, 0, 2)), highlight=False)
     if one.fix:
-        body.add_row("", f"[cyan]{escape(one.fix)}[/]")
-    console.print(body)
+        # As one line, however long: it is to be copied.
+        console.print(f"     [cyan]{escape(one.fix)}[/]", highlight=False, soft_wrap=True)
 
 
 def _gb(size: int) -> str:

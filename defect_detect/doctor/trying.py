@@ -36,6 +36,8 @@ _OPTIONS: Mapping[tuple[str, str], Mapping[str, Any]] = MappingProxyType({
 })  # fmt: skip
 """What makes a model quick to try; it works without."""
 _SEED = 0
+NOT_TRIED = "not tried"
+"""How the reason begins where a part fails only because one before it did."""
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +109,7 @@ def attempt(
             break
         done = done or result
     if said["training"]:
-        said["prediction"] = "not tried: it takes a training first"
+        said["prediction"] = f"{NOT_TRIED}: it takes a training first"
     return Tried(
         model=model, device=device, **said, masks=_masks(done, target, said) if masked else None,
         seconds=round(time.monotonic() - began, 1),
@@ -141,7 +143,7 @@ def _within(
 
 def _masks(trained: job.Trained | job.Predicted | None, target: Path, said: Mapping[str, str]) -> str:
     if said["training"] or said["prediction"]:
-        return "not tried: it takes a prediction first"
+        return f"{NOT_TRIED}: it takes a prediction first"
     if not isinstance(trained, job.Trained) or trained.outcome.masks != "regions":
         return "the masks of the dataset were not learned from"
     predicted = json.loads((target / "predictions.json").read_bytes())

@@ -19,11 +19,17 @@ Say = Callable[[str], None]
 """Shows a short line of how far it is."""
 
 _GRACE = 10.0
-_TAIL = 12
+_FIRST, _LAST = 4, 8
 _COUNTED = re.compile(r"\s*\[(\d+)/(\d+)\] ")
 """How ninja numbers what it does: `[17/77] c++ ...`."""
 _TOLD = re.compile(r"\s*(Collecting|Downloading|Using cached|Installing|Building|Resolved|Prepared|Installed)\b(.*)")
 """What pip and uv say of how far they are."""
+_NOISE = re.compile(
+    r"\s*(note: This|hint: |full command: |cwd: |\[end of output|error: (subprocess-e|metadata-g)|\[notice"
+    r"|[^\w\s\[(/'\"-])"
+)
+"""Lines in which pip explains itself, some of them drawn as a frame."""
+_ERROR = re.compile(r"\b(fatal )?error: |^FAILED: |Error: ", re.IGNORECASE)
 
 
 class Failed(RunFailed):
@@ -31,8 +37,8 @@ class Failed(RunFailed):
 
     def __init__(self, what: str, code: int, said: Sequence[str], log: Path) -> None:
         self.said = tuple(said)
-        tail = "\n".join(f"  | {line}" for line in said[-_TAIL:])
-        super().__init__(f"{what} failed (exit code {code}); it said last:\n{tail}\nAll of it: {log}")
+        tail = "\n".join(f"  | {line}" for line in telling(said))
+        super().__init__(f"{what} failed (exit code {code}); it said:\n{tail}\nAll of it: {log}")
 
 
 def run(
@@ -76,6 +82,13 @@ def run(
     if code:
         raise Failed(what, code, [line for line in said if line.strip()], log)
     return said
+
+
+def telling(said: Sequence[str]) -> list[str]:
+    """The lines that tell why a program failed: its first errors and its last lines, but for what pip says of pip."""
+    own = [line for line in said if line.strip() and not _NOISE.match(line)]
+    first = [index for index, line in enumerate(own) if _ERROR.search(line)][:_FIRST]
+    return [own[index] for index in sorted({*first, *range(max(0, len(own) - _LAST), len(own))})]
 
 
 def progress(line: str) -> str | None:

@@ -121,6 +121,10 @@ class Installer:
                 " (HTTPS_PROXY) or a registry of your own (PIP_INDEX_URL, UV_INDEX_URL); or bring the wheels in a"
                 f" folder: --wheels DIR. The same command goes on from there.\n{error}"
             )
+        if self.wheels is None and any("from versions: none" in line for line in error.said):
+            return FrameworkMissing(
+                f"the package registry can't be reached, or doesn't know a package at all.\n{error}"
+            )
         if any(sign in line for sign in _NONE_FITS for line in error.said):
             where = "the registry" if self.wheels is None else str(self.wheels)
             return FrameworkMissing(

@@ -65,8 +65,8 @@ def make(order: Order, console: Console) -> Path:
             return there
         made = _unfinished(shop, ordered) if not order.fresh else None
         if made is None:
-            made = shop.next()
             _discard_unfinished(shop)
+            made = shop.next()
             room.check(recipe, order.envs, downloads=order.installer.wheels is None)
         console.print(f"{made}  (log: {shop.log})", highlight=False, soft_wrap=True, markup=False)
         steps = Steps(console, of=4 + len(recipe.compiled))
