@@ -409,6 +409,30 @@ def test_the_package_brings_the_constraints_along() -> None:
     assert recipes.CONSTRAINTS.read_bytes() == (ROOT / "constraints.txt").read_bytes()
 
 
+def test_a_package_that_offers_a_backend_comes_along(
+    house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {
+        "offering.py": "from defect_detect.backends.classical import models, predict, train\n"
+        "requires = ('toy-framework',)\n",
+        "offering-2.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: offering\nVersion: 2.0\n"
+        "Requires-Dist: defect-detect\nRequires-Dist: toy-framework>=1\n",
+        "offering-2.0.dist-info/entry_points.txt": "[defect_detect.backends]\nthreshold = offering\n",
+    }
+    for name, text in files.items():
+        (tmp_path / "site" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "site" / name).write_text(text)
+    (tmp_path / "site" / "offering-2.0.dist-info" / "RECORD").write_text("".join(f"{name},,\n" for name in files))
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    assert package.offering("threshold") == ("toy-framework>=1",)
+    installer = installing.Installer(wheels=house)
+
+    made, _ = make(making.Order(frameworks=("threshold",), envs=tmp_path / "envs", installer=installer))
+
+    assert json.loads((made / "made.json").read_text())["stage"] == "tried"
+    assert list(made.rglob("offering.py"))
+
+
 def test_an_installed_package_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toy_wheel(tmp_path / "house")
     with zipfile.ZipFile(next((tmp_path / "house").iterdir())) as archive:
@@ -417,7 +441,7 @@ def test_an_installed_package_is_copied(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(package, "_NAME", TOY)
     monkeypatch.setattr(package, "_package", lambda: tmp_path / "installed" / "toy_framework")
 
-    assert package.put(tmp_path / "there") == "version 1.0, copied"
+    package.put(tmp_path / "there", [])
     assert (tmp_path / "there" / "toy_framework.py").read_text() == "__version__ = '1.0'\n"
 
 

@@ -28,12 +28,15 @@ def main() -> None:
     parser.add_argument("--torch", action="store_true")
     parser.add_argument("frameworks", nargs="*")
     arguments = parser.parse_args()
-    there = _versions()
+    there, known = _versions(), [name for name in arguments.frameworks if name in backends.names()]
     told = Interpreter(
         python=sys.executable, version=platform.python_version(),
-        missing={name: installed.missing(name) for name in arguments.frameworks},
-        unsuited={name: _unsuited(backends.load(name).requires, there) for name in arguments.frameworks},
-        versions={name: installed.versions(name) for name in arguments.frameworks},
+        missing={
+            name: installed.missing(name) if name in known else [f"the package that offers {name}"]
+            for name in arguments.frameworks
+        },
+        unsuited={name: _unsuited(backends.load(name).requires, there) for name in known},
+        versions={name: installed.versions(name) for name in known},
         opencv={name: there[name] for name in _OPENCV if name in there},
         untested=_untested(there),
         torch=_torch() if arguments.torch and "torch" in there else None,

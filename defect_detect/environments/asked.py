@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from defect_detect import backends, runner
-from defect_detect.environments import installing, making, recipes
+from defect_detect.environments import installing, making, package, recipes
 from defect_detect.environments.wheels import Build
 from defect_detect.errors import ConfigError, DefectDetectError, Fault, did_you_mean
 
@@ -70,7 +70,7 @@ def _known(frameworks: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ConfigError: one that isn't there, or needs nothing.
     """
-    able = tuple(name for name in backends.shipped() if backends.load(name).requires)
+    able = tuple(name for name in backends.names() if _needs(name))
     if ALL in frameworks:
         return able
     faults = []
@@ -85,6 +85,14 @@ def _known(frameworks: Sequence[str]) -> tuple[str, ...]:
     if faults:
         raise ConfigError(*faults)
     return tuple(sorted(set(frameworks)))
+
+
+def _needs(name: str) -> bool:
+    """Whether the backend needs an environment; a broken one of another package can't be given one."""
+    try:
+        return bool(backends.load(name).requires or package.offering(name))
+    except ConfigError:
+        return False
 
 
 def _suits(

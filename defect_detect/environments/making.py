@@ -98,7 +98,7 @@ def _install(order: Order, recipe: Recipe, ordered: str, *, shop: Workshop, made
         folder = commands.run(
             [python_in(made), "-I", "-c", _PREFIX], what="asking for its folder", log=log, say=lambda _: None
         )
-        package.put(Path(folder[-1]))
+        package.put(Path(folder[-1]), order.frameworks)
     workshop.write(made, msgspec.structs.replace(record, stage="installed", sources=sources))
 
 

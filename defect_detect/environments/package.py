@@ -1,11 +1,12 @@
 """This package in another environment: the very code that runs here, without building anything.
 
 From a checkout, a link leads to it, so that both are always of one version. An installed package is copied file by
-file, as its own record lists them.
+file, as its own record lists them; so are packages that offer backends of their own.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import tomllib
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from defect_detect import backends
 from defect_detect.data.files import atomic_write
 from defect_detect.errors import FrameworkMissing
 
@@ -35,18 +37,28 @@ def requirements() -> tuple[str, ...]:
     return tuple(one for one in required if "extra ==" not in one)
 
 
-def put(site_packages: Path) -> str:
-    """Put this package there; says how.
+def offering(framework: str) -> tuple[str, ...]:
+    """What the package requires that offers this backend, beside ours; nothing where the backend is our own."""
+    other = backends.package(framework)
+    required = [] if other in ("", _NAME) else metadata.requires(other) or []
+    return tuple(one for one in required if "extra ==" not in one and not re.match(r"defect[-_.]detect\b", one))
+
+
+def put(site_packages: Path, frameworks: Sequence[str]) -> None:
+    """Put this package there, and those that offer these backends.
 
     Raises:
         FrameworkMissing: it isn't installed properly here.
     """
+    for other in sorted({backends.package(name) for name in frameworks} - {"", _NAME}):
+        _copied(site_packages, other)
     if (described := _checked_out()) is not None:
-        return _linked(site_packages, described["version"], described["dependencies"])
-    return _copied(site_packages)
+        _linked(site_packages, described["version"], described["dependencies"])
+    else:
+        _copied(site_packages, _NAME)
 
 
-def _linked(site_packages: Path, version: str, required: Sequence[str]) -> str:
+def _linked(site_packages: Path, version: str, required: Sequence[str]) -> None:
     package = _package()
     link = site_packages / package.name
     link.unlink(missing_ok=True)
@@ -63,12 +75,11 @@ def _linked(site_packages: Path, version: str, required: Sequence[str]) -> str:
     }
     for name, text in texts.items():
         atomic_write(described / name, text)
-    return f"linked to {package}"
 
 
-def _copied(site_packages: Path) -> str:
+def _copied(site_packages: Path, name: str) -> None:
     try:
-        installed = metadata.distribution(_NAME)
+        installed = metadata.distribution(name)
     except metadata.PackageNotFoundError as error:
         raise FrameworkMissing(_NOWHERE) from error
     for file in installed.files or ():
@@ -77,7 +88,6 @@ def _copied(site_packages: Path) -> str:
         target = site_packages / file
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(str(file.locate()), target)
-    return f"version {installed.version}, copied"
 
 
 def _checked_out() -> dict[str, Any] | None:

@@ -80,7 +80,7 @@ def recipe(frameworks: Sequence[str], *, compiled: bool) -> Recipe:
     wanted: list[str] = [*package.requirements()]
     building = [_DETECTRON2] if "detectron2" in frameworks else []
     for framework in frameworks:
-        wanted += backends.load(framework).requires
+        wanted += (*backends.load(framework).requires, *package.offering(framework))
         if framework == "mmdet" and compiled:
             building.append(_MMCV)
         else:
