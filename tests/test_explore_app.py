@@ -16,6 +16,8 @@ import pytest
 from rich.console import Console
 
 from defect_detect import comparing
+from defect_detect.errors import RunFailed
+from defect_detect.explore import serve
 from defect_detect.explore.names import dataset_name
 from tests.explored import unexpected
 
@@ -145,3 +147,49 @@ def test_mistakes_are_said_in_a_sentence(arguments, said, tmp_path):
     assert ended.returncode == 2
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [("raise SystemExit(3)", "ended while it started"), ("import time; time.sleep(600)", "no answer at 127.0.0.1")],
+    ids=["one that ends", "one that never answers"],
+)
+def test_an_app_that_does_not_start_is_said_and_leaves_no_process(fiftyone, program, says, monkeypatch):
+    import psutil
+    from fiftyone.core.service import ServerService
+
+    monkeypatch.setattr(ServerService, "command", property(lambda _: [sys.executable, "-c", program]))
+    monkeypatch.setattr(serve, "STARTS", 2.0 if "sleep" in program else 60.0)
+    monkeypatch.setattr(serve, "ENDS", 5.0)
+    before = set(psutil.Process().children(recursive=True))
+
+    with pytest.raises(RunFailed, match=says), serve.server("127.0.0.1", 1):
+        pytest.fail("it never answered")
+    assert [one for one in psutil.Process().children(recursive=True) if one not in before] == []
+
+
+def test_an_app_that_will_not_end_is_killed(fiftyone, monkeypatch):
+    import psutil
+    from fiftyone.core.service import ServerService
+
+    # It answers as FiftyOne does, and then takes no notice of being told to end.
+    program = """
+import http.server, signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
+"""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setattr(ServerService, "command", property(lambda _: [sys.executable, "-c", program, str(port)]))
+    monkeypatch.setattr(serve, "ENDS", 1.0)
+    before = set(psutil.Process().children(recursive=True))
+
+    with serve.server("127.0.0.1", port):
+        assert set(psutil.Process().children(recursive=True)) > before
+    assert [one for one in psutil.Process().children(recursive=True) if one not in before] == []

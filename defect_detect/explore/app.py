@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from urllib.parse import quote
 
-from defect_detect.errors import ConfigError, Fault, RunFailed
-from defect_detect.explore import service
+from defect_detect.errors import ConfigError, Fault
+from defect_detect.explore import serve, service
 
 LOCAL = "127.0.0.1"
 PORT = 5151
@@ -67,18 +67,8 @@ def serving(name: str, *, address: str = LOCAL, port: int = PORT) -> Iterator[st
         fiftyone = service.connect()
         if not fiftyone.dataset_exists(name):
             raise ConfigError(Fault(where="dataset", expected="one that is stored", found=repr(name)))
-        from fiftyone.core.service import ServerService, ServiceListenTimeout
-
-        # The server alone: a `Session` would only mirror in Python what people click, and takes its own
-        # idea of an address where it is given none.
-        try:
-            server = ServerService(port, address=address, do_not_track=True)
-        except ServiceListenTimeout as error:
-            raise RunFailed(f"the FiftyOne App did not start at {address}:{port} within a minute") from error
-        try:
+        with serve.server(address, port):
             yield f"http://{_in_url(address)}:{port}/datasets/{quote(name, safe='')}"
-        finally:
-            server.stop()
 
 
 def is_private(address: str) -> bool:

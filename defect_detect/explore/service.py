@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import logging
 import os
+import socket
 import subprocess
 import warnings
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ _DATABASE = (
     "`export FIFTYONE_DATABASE_URI=mongodb://host:27017`"
 )
 _TIMEOUT_MS = 5000
+_ANSWERS = 20.0
+"""Seconds that another FiftyOne's database gets to answer."""
 
 
 def connect() -> ModuleType:
@@ -47,13 +50,29 @@ def connect() -> ModuleType:
         fiftyone.config.do_not_track = True
         _check_database(fiftyone.config)
         try:
-            fiftyone.list_datasets()
+            with _impatient():
+                fiftyone.list_datasets()
         except Exception as error:
             # It fails in many ways here: its own errors, pymongo's, PermissionError, RuntimeError.
             raise FrameworkMissing(_no_database(f"{type(error).__name__}: {error}")) from error
     fiftyone.evaluation_config.detection_backends[NAMESPACE] = {"config_cls": METHOD}
     module: ModuleType = fiftyone
     return module
+
+
+@contextlib.contextmanager
+def _impatient() -> Iterator[None]:
+    """Let no socket wait for ever that is made meanwhile.
+
+    FiftyOne asks the database of another FiftyOne on this machine whether it may join, and waits without a limit for
+    one that is about to end; told that there is no answer, it starts its own.
+    """
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_ANSWERS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 @contextlib.contextmanager

@@ -120,6 +120,7 @@ def _write(
     )
     write(fiftyone, dataset, rows, lambda more: progress and progress(done + more, len(truth.images)))
     dataset.app_config = schema.appearance(fiftyone, runs, list(image_columns.values()))
+    views.forget(dataset)
     views.save(fiftyone, dataset, runs)
     workspace.save(fiftyone, dataset)
 
