@@ -31,7 +31,7 @@ class Plan:
     step     `open` | `write` | `fsync` | `rename` | `remove` | `mkdir` | `start` | `database`; None: any
     file     what the file's name must contain
     when     `before` | `half` (of a write) | `after`
-    signal   number; with `victim` `self`, or the `other` end: a worker's tool, the tool's latest worker
+    signal   number; with `victim` `self`, the `other` end (a worker's tool, the tool's latest worker), or a process id
     error    instead: the errno that the step fails with; `lasting`: and every such step after it
     clock    whether the wall clock jumps a year to and fro with every look at it
     trace    file that each step is appended to
@@ -92,7 +92,9 @@ def strike(step: str, name: str) -> None:
         note(PLAN.struck, f"{PLAN.process}\t{step}\t{name}\t{PLAN.when}")
     if PLAN.error is not None:
         raise OSError(PLAN.error, os.strerror(PLAN.error), name)
-    if PLAN.victim == "self":
+    if isinstance(PLAN.victim, int):
+        os.kill(PLAN.victim, PLAN.signal)
+    elif PLAN.victim == "self":
         os.kill(os.getpid(), PLAN.signal)
     elif PLAN.process != "tool":
         os.kill(os.getppid(), PLAN.signal)
