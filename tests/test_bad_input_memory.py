@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -40,6 +42,36 @@ INPUTS: dict[str, Callable[[], bytes]] = {
     "binary": lambda: bytes(range(256)) * (LARGE // 256),
 }
 
+# Datasets of which every entry must be spoken of: so many fill 12 MiB, and each leaves a record or two.
+SPOKEN: dict[str, tuple[str, str, str]] = {
+    "NaN boxes": (
+        '"bbox":[NaN,NaN,NaN,NaN],"area":12,"iscrowd":0', "quarantined", "box that is not four finite numbers",
+    ),
+    "boxes past the edge": (
+        '"bbox":[60,2,9,4],"area":12,"iscrowd":0', "merged", "exact duplicate annotation",
+    ),
+}  # fmt: skip
+PICTURES = 20
+
+
+def spoken(folder: Path, fields: str) -> tuple[Path, int]:
+    """A dataset of 12 MiB whose annotations have these fields, but for one sound one in each picture; their number."""
+    from PIL import Image
+
+    (folder / "images").mkdir()
+    for number in range(PICTURES):
+        Image.new("L", (64, 64), 5 * number).save(folder / f"images/{number}.png")
+    images = ",".join(
+        f'{{"id":{number},"file_name":"{number}.png","width":64,"height":64}}' for number in range(PICTURES)
+    )
+    count = LARGE // len(f'{{"id":100000,"image_id":10,"category_id":1,{fields}}},')
+    ids = (f'{{"id":{number + 1},"image_id":{number % PICTURES},"category_id":1,' for number in range(count))
+    sound = '"bbox":[20,20,30,30],"area":900,"iscrowd":0}'
+    rows = [f"{start}{sound if number < PICTURES else fields + '}'}" for number, start in enumerate(ids)]
+    path = folder / "large.json"
+    path.write_text(f'{{"images":[{images}],"categories":[{{"id":1,"name":"x"}}],"annotations":[{",".join(rows)}]}}')
+    return path, count
+
 
 def peak(*command: object) -> tuple[int, int]:
     """Exit code and peak memory in bytes."""
@@ -65,3 +97,25 @@ def test_memory_stays_bounded(name: str, tiny: Path, tmp_path: Path) -> None:
     assert code == 2
     assert size < allowed
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", SPOKEN)
+def test_memory_stays_bounded_where_every_entry_is_spoken_of(name: str, tmp_path: Path) -> None:
+    fields, action, rule = SPOKEN[name]
+    path, count = spoken(tmp_path, fields)
+    kept = PICTURES if action == "quarantined" else 2 * PICTURES
+
+    code, size = peak(ROOT / "tools/normalize.py", path, "--images", tmp_path / "images", "--out", tmp_path / "out")
+    assert code == 0
+    assert size < 150 * 10**6 + 3 * path.stat().st_size
+
+    said = json.loads((tmp_path / "out/dataset.json").read_text())["annotations"]
+    assert (said["given"], said["kept"], said[action]) == (count, kept, count - kept)
+    assert said["dropped"] == {rule: count - kept}
+    lines = [json.loads(line) for line in (tmp_path / "out/repairs.jsonl").read_text().splitlines()]
+    out = [line for line in lines if line["action"] == action and line["what"] == rule]
+    places = [int(re.search(r"annotations\[(\d+)\]", line["where"])[1]) for line in out]
+    assert len(set(places)) == len(out) == count - kept
+    if action == "quarantined":
+        assert places == sorted(places)
+        assert {line["split"] for line in out} == {"train", "val", "test"}
