@@ -111,6 +111,7 @@ def run(
         if decided is not None:
             check_header(coco.load(root, "test"), decided)
         space.check(out, configs, range(judging.seed, judging.seed + seeds), jobs=jobs)
+        before.fetch(configs, range(judging.seed, judging.seed + seeds), root=root, out=out, console=console)
         foreign = elsewhere.take_in(out, given, root)
         trained, failures = trials.run_all(
             configs, range(judging.seed, judging.seed + seeds), root, out, jobs=jobs, console=console, cut=cut,

@@ -1,5 +1,6 @@
 """What the doctor says of a machine, and what a comparison asks before it spends hours."""
 
+import functools
 import io
 import os
 import subprocess
@@ -10,7 +11,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from defect_detect import config, runner, space
+from defect_detect import config, job, runner, space
 from defect_detect.doctor import before, diagnosis, examine, machine, table, trying
 from defect_detect.doctor.found import (
     Database,
@@ -297,6 +298,56 @@ def test_only_frameworks_missing_is_an_error_of_its_own(tmp_path: Path, all_ther
 
     with pytest.raises(FrameworkMissing, match=r"mmdet: not installed\nultralytics: not installed"):
         before.check(configs(), tmp_path / "out", [0], jobs=1)
+
+
+def test_pretrained_weights_are_brought_before_the_first_training_and_all_that_are_missing_are_said(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def ask(_: Path, *arguments: str, limit: float | None = None) -> dict[str, object]:
+        asked.append(arguments)
+        return {"faults": ["none such"]}
+
+    monkeypatch.setattr(runner, "ask", ask)
+    fetch = functools.partial(before.fetch, seeds=[0], root=tiny, out=tmp_path, console=Console(file=io.StringIO()))
+
+    with pytest.raises(FrameworkMissing) as told:
+        fetch(configs(weights="pretrained"))
+    assert told.value.faults == ("yolo26n_light: none such", "mmdet_mask_rcnn_r50_fpn: none such")
+    assert {arguments[-1] for arguments in asked} == {"yes"}
+    assert [job.decode_job(arguments[-2].encode()).framework for arguments in asked] == ["ultralytics", "mmdet"]  # type: ignore[union-attr]
+
+    asked.clear()
+    fetch(configs(weights="none"))
+    home = tmp_path / "runs" / "yolo26n_light-0"
+    home.mkdir(parents=True)
+    (home / "result.json").touch()
+    monkeypatch.setattr(runner, "ask", lambda *_, **__: {"faults": []})
+    fetch(configs(weights="pretrained"))
+    assert not asked
+
+
+def fetching(framework: str, model: str, **environment: str) -> dict[str, list[str]]:
+    wanted = job.TrainJob(detector="d", framework=framework, model=model, dataset="", seed=0, settings=job.Settings())
+    command = [sys.executable, "-I", "-m", "defect_detect.doctor.fetching", job.encode(wanted).decode(), "yes"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
+    return msgspec.json.decode(said.stdout, type=dict[str, list[str]])
+
+
+def test_a_backend_without_weights_to_fetch_lacks_none() -> None:
+    assert fetching("classical", "threshold") == {"faults": []}
+
+
+@pytest.mark.framework
+def test_weights_out_of_reach_are_told_by_the_interpreter_that_would_train(tmp_path: Path) -> None:
+    pytest.importorskip("torchvision")
+    nowhere = {"TORCH_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+
+    (said,) = fetching("torchvision", "ssdlite320_mobilenet_v3", **nowhere)["faults"]
+
+    assert "--set weights=none" in said
+    assert list(tmp_path.rglob("*.pth")) == []
 
 
 def test_the_json_form_is_the_one_that_is_documented() -> None:

@@ -37,6 +37,7 @@ def main() -> int:
             root = comparing.prepare(options.source(arguments), out, console)
             comparing.measurable(root, training=True)
             space.check(out, [made], [arguments.seed], jobs=1)
+            before.fetch([made], [arguments.seed], root=root, out=out, console=console)
             home = folder.run_folder(out, made.name, arguments.seed)
             shown = root if cut is None else trials.tiles(root, out, cut, console)
             with progress.board(console) as board:

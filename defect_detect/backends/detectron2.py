@@ -79,6 +79,17 @@ def train(job: TrainJob, *, train: Dataset, val: Dataset, out: Path, watch: Watc
     )
 
 
+def fetch(job: TrainJob, *, masks: bool) -> None:
+    """Bring the pretrained weights that the job starts from to where `train` finds them.
+
+    Raises:
+        FrameworkMissing: they can't be had.
+    """
+    with environment.installed():
+        from defect_detect.backends._detectron2 import configs, weights
+    weights.fetch(job, configs.plan(job, classes=1, regions=masks, device="cpu", images=1))
+
+
 def predict(
     job: TrainJob, checkpoint: Path, data: Dataset, *, device: str, batch: int, watch: Watch
 ) -> tuple[Predictions, PredictOutcome]:

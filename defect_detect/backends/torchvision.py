@@ -66,6 +66,17 @@ def train(job: TrainJob, *, train: Dataset, val: Dataset, out: Path, watch: Watc
     )
 
 
+def fetch(job: TrainJob, *, masks: bool) -> None:  # noqa: ARG001 - as all backends have it
+    """Bring the pretrained weights that the job starts from to where `train` finds them.
+
+    Raises:
+        FrameworkMissing: they can't be had.
+    """
+    with _installed():
+        from defect_detect.backends._torchvision import weights
+    weights.fetch(job.model)
+
+
 def predict(
     job: TrainJob, checkpoint: Path, data: Dataset, *, device: str, batch: int, watch: Watch
 ) -> tuple[Predictions, PredictOutcome]:

@@ -131,6 +131,18 @@ def _until_memory_runs_out(trainer: Any) -> tuple[int, int] | None:
     return None
 
 
+def fetch(job: TrainJob, *, masks: bool) -> None:
+    """Bring the pretrained weights that the job starts from to where `train` finds them.
+
+    Raises:
+        FrameworkMissing: they can't be had.
+    """
+    _known(job)
+    environment.start(job.settings.threads)
+    task = job.options.get("task") or ("segment" if masks else "detect")
+    weights.fetch(f"{job.model}{'-seg' if task == 'segment' else ''}.pt")
+
+
 def predict(
     job: TrainJob, checkpoint: Path, data: Dataset, *, device: str, batch: int, watch: Watch
 ) -> tuple[Predictions, PredictOutcome]:

@@ -6,8 +6,11 @@ import concurrent.futures
 from collections.abc import Sequence
 from pathlib import Path
 
-from defect_detect import runner, space
+from rich.console import Console
+
+from defect_detect import backends, folder, job, runner, space
 from defect_detect.config import DetectorConfig
+from defect_detect.data import coco
 from defect_detect.errors import ConfigError, Fault, FrameworkMissing, InputError
 
 _NAMED = ("pretrained", "none")
@@ -44,6 +47,41 @@ def check(configs: Sequence[DetectorConfig], out: Path, seeds: Sequence[int], *,
         kind = ConfigError
     if faults or rest:
         raise kind(*faults, *rest)
+
+
+def fetch(configs: Sequence[DetectorConfig], seeds: Sequence[int], *, root: Path, out: Path, console: Console) -> None:
+    """Bring the pretrained weights that trainings to come start from. `root` of the dataset; `out`: where they run.
+
+    Raises:
+        FrameworkMissing: all that can't be had, and what to do.
+    """
+    wanted = [
+        made
+        for made in configs
+        if made.settings.weights == "pretrained"
+        and not all((folder.run_folder(out, made.name, seed) / "result.json").exists() for seed in seeds)
+        and backends.capabilities(made.framework, made.model).pretrained
+    ]
+    if not wanted:
+        return
+    masks = "yes" if coco.load(root, "train").has_masks else "no"
+    # One at a time: several detectors may start from one file.
+    faults: list[Fault | str] = []
+    with console.status("") as status:
+        for made in wanted:
+            status.update(f"looking for the pretrained weights of {made.name}, or fetching them")
+            asked = job.TrainJob(
+                detector=made.name, framework=made.framework, model=made.model, dataset="", seed=0,
+                settings=made.settings, options=made.options,
+            )  # fmt: skip
+            python = runner.python_of(made.framework)
+            try:
+                said = runner.ask(python, "-m", "defect_detect.doctor.fetching", job.encode(asked).decode(), masks)
+            except FrameworkMissing:
+                continue  # what ails it, the training will say in full
+            faults += [f"{made.name}: {fault}" for fault in said.get("faults", [])]
+    if faults:
+        raise FrameworkMissing(*faults)
 
 
 def _missing(framework: str) -> list[Fault | str]:

@@ -98,6 +98,16 @@ def restore(path: Path, job: TrainJob, *, names: list[str], device: str) -> tupl
     return network, cfg, str(content["masks"])
 
 
+def fetch(job: TrainJob, plan: Plan) -> None:
+    """Download what detectron2's zoo has for the config, unless it is at hand.
+
+    Raises:
+        FrameworkMissing: it can't be downloaded. ConfigError: there is none.
+    """
+    if (source := _source(plan)).startswith(_HOST):
+        _download(source, job)
+
+
 def _source(plan: Plan) -> str:
     """Address or path of the pretrained weights.
 

@@ -39,14 +39,7 @@ def initialize(network: Any, job: TrainJob, config: Any) -> str:
             return f"as {Path(config.filename).name} starts its backbone"
         path = _download(source) if wanted == "pretrained" else Path(source)
     except (OSError, RuntimeError) as error:
-        raise FrameworkMissing(
-            Fault(
-                where=f"pretrained weights of {job.model}", expected=str(source or "the backbone's"),
-                found=str(error).partition("\n")[0],
-                fix="Connect to the internet once, or download that file elsewhere and give its path "
-                "(--set weights=/path/to/file.pth), or train from scratch (--set weights=none)",
-            )
-        ) from error  # fmt: skip
+        raise _out_of_reach(job, source, error) from error
     state = _tensors(path, job.settings.trust_checkpoint)
     own = network.state_dict()
     fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
@@ -63,6 +56,31 @@ def initialize(network: Any, job: TrainJob, config: Any) -> str:
     network.load_state_dict(fitting, strict=False)
     network.is_init = True  # else the runner fills it anew
     return f"{source} sha256:{sha256_file(path)}"
+
+
+def fetch(job: TrainJob, config: Any) -> None:
+    """Download what mmdet's zoo has for the config, unless it is at hand.
+
+    Raises:
+        FrameworkMissing: it can't be downloaded.
+    """
+    source = _zoo(config.filename)
+    try:
+        if source is not None:
+            _download(source)
+    except (OSError, RuntimeError) as error:
+        raise _out_of_reach(job, source, error) from error
+
+
+def _out_of_reach(job: TrainJob, source: str | None, error: Exception) -> FrameworkMissing:
+    return FrameworkMissing(
+        Fault(
+            where=f"pretrained weights of {job.model}", expected=str(source or "the backbone's"),
+            found=str(error).partition("\n")[0],
+            fix="Connect to the internet once, or download that file elsewhere and give its path "
+            "(--set weights=/path/to/file.pth), or train from scratch (--set weights=none)",
+        )
+    )  # fmt: skip
 
 
 def write(file: BinaryIO, network: Any, job: TrainJob, plan: configs.Plan, *, names: list[str], masks: str) -> None:

@@ -47,7 +47,7 @@ def initialize(network: Any, job: TrainJob) -> str:
     if job.settings.weights == "none":
         return "none"
     if job.settings.weights == "pretrained":
-        source, path = str(_PRETRAINED[job.model]), _download(job.model)
+        source, path = str(_PRETRAINED[job.model]), fetch(job.model)
         # Heads that tell COCO's classes apart know nothing about defects.
         state = {k: v for k, v in _tensors(path).items() if not k.startswith(_FOREIGN_CLASSES)}
     else:
@@ -125,8 +125,12 @@ def _transfer(network: Any, state: dict[str, Any]) -> set[str]:
     return set(fitting)
 
 
-def _download(model: str) -> Path:
-    """The cached file of torchvision's weights, downloaded and checked at the first use."""
+def fetch(model: str) -> Path:
+    """The cached file of torchvision's weights, downloaded and checked at the first use.
+
+    Raises:
+        FrameworkMissing: they can't be downloaded.
+    """
     weights = _PRETRAINED[model]
     name = str(weights.url).rpartition("/")[2]
     try:

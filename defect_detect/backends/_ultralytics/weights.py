@@ -32,7 +32,7 @@ def initialize(network: Any, weights: str, name: str, trust: str = "") -> str:
     """
     if weights == "none":
         return "none"
-    path = _pretrained(f"{name}.pt") if weights == "pretrained" else Path(weights).expanduser()
+    path = fetch(f"{name}.pt") if weights == "pretrained" else Path(weights).expanduser()
     if not path.is_file():
         fault = Fault(where="weights", expected="pretrained | none | the path of a checkpoint", found=str(weights))
         raise ConfigError(fault)
@@ -63,7 +63,12 @@ def _donor(path: Path, trust: str) -> Any:
     return model.float()
 
 
-def _pretrained(file: str) -> Path:
+def fetch(file: str) -> Path:
+    """The file of pretrained weights, downloaded where it isn't at hand.
+
+    Raises:
+        FrameworkMissing: it can't be downloaded.
+    """
     for folder in _folders():
         if (folder / file).is_file():
             return folder / file
