@@ -52,10 +52,13 @@ def install() -> None:
 
 
 def nms(boxes: Any, scores: Any, *, iou_threshold: float, offset: int) -> Any:
-    """Rows of (N, 4) `boxes` to keep, by descending score; `offset` 1 counts both edge pixels as inside."""
+    """Rows of (N, 4) `boxes` to keep, by descending score; `offset` 1 counts both edge pixels as inside.
+
+    mmcv's threshold is a float32: 0.1 as a double is less than an IoU of one tenth in float32.
+    """
     if offset:
         boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
-    return torch.ops.torchvision.nms(boxes, scores, iou_threshold)
+    return torch.ops.torchvision.nms(boxes, scores, torch.tensor(iou_threshold, dtype=torch.float32).item())
 
 
 def roi_align_forward(
