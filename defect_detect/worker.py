@@ -41,12 +41,12 @@ def main() -> None:
     parser.add_argument("run", nargs="?", type=Path)
     parser.add_argument("--check", metavar="FRAMEWORK")
     arguments = parser.parse_args()
+    _die_with_parent()
     if arguments.check:
         print(json.dumps(_checked(arguments.check)))  # noqa: T201 - the answer
         return
     if arguments.run is None:
         parser.error("a run folder is needed")
-    _die_with_parent()
     out: Path = arguments.run
     wire = os.fdopen(os.dup(1), "wb")
     result: job.Result
