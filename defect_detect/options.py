@@ -343,6 +343,21 @@ def _visible(said: object) -> str:
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
+def _check_names() -> None:
+    """Refuse arguments and a working directory that aren't UTF-8: the JSON of a run couldn't name them."""
+    for where, name in (*(("argument", word) for word in sys.argv[1:]), ("working directory", str(Path.cwd()))):
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            found = f"{name!r}, whose byte 0x{ord(name[error.start]) - _ESCAPED:02x} is none"
+            fix = "Rename it, or give a symbolic link to it whose name is."
+            raise ConfigError(Fault(where=where, expected="a name in UTF-8", found=found, fix=fix)) from None
+
+
+_ESCAPED = 0xDC00
+"""What Python adds to a byte of a name that is no text."""
+
+
 def ended(action: Callable[[], int]) -> int:
     """Run a tool's action; say its errors as sentences and return the exit code.
 
@@ -352,6 +367,7 @@ def ended(action: Callable[[], int]) -> int:
         if signal.getsignal(signum) == signal.SIG_DFL:  # nohup has SIGHUP ignored
             signal.signal(signum, _end_in_order)
     try:
+        _check_names()
         return action()
     except InputError as error:
         for fault in error.faults:

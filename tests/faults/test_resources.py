@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from defect_detect import comparing, holding, job, runner
@@ -274,6 +275,16 @@ def test_odd_paths_work(command: cycles.Command, reference: cycles.Reference, pl
     assert (out / "runs/classical-0/result.json").stat().st_mtime_ns == before
 
 
+def test_a_path_that_is_no_text_is_refused(command: cycles.Command, place: Path) -> None:
+    out = Path(os.fsdecode(os.fsencode(place) + b"/caf\xe9"))
+
+    told = said(cycles.run(command, out, {}, place), 2)
+
+    assert "expected a name in UTF-8" in told
+    assert "byte 0xe9" in told
+    assert not out.exists()
+
+
 def test_a_path_longer_than_the_system_allows_is_refused(command: cycles.Command, place: Path) -> None:
     out = place / "/".join(["l" * 200] * 25)
 
@@ -312,6 +323,28 @@ def test_a_signal_ends_workers_in_order(signum: int, code: int, command: cycles.
     ended = cycles.run(slow, place / "struck", plan | {"victim": "other", "signal": int(signum)}, place)
 
     assert "the same command goes on from there" in said(ended, code)
+
+
+def test_ctrl_c_twice_ends_it_all_the_same(command: cycles.Command, reference: cycles.Reference, place: Path) -> None:
+    """The second one comes while workers are being ended."""
+    out = place / "struck"
+    slow = [*command.arguments, "--set", "options.sleep=300", "--out", str(out)]
+    tool = cycles.ROOT / "tools" / "compare.py"
+    with subprocess.Popen(
+        [sys.executable, tool, *slow], cwd=cycles.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not (out / "runs/classical-0/log.txt").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=60)[1]
+    assert (process.returncode, "Traceback" in told) == (130, False), told
+    assert [one for one in psutil.Process().children(recursive=True) if cycles._alive(one)] == []
+
+    said(cycles.run(command, out, {}, place), 0)
+    assert cycles.contents(out)["comparison.json"] == reference.files["comparison.json"]
 
 
 def test_a_folder_that_somebody_else_works_in_is_not_changed(small: Path, tmp_path: Path) -> None:

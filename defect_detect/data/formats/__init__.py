@@ -53,6 +53,7 @@ def read(importer: ModuleType, path: Path) -> tuple[list[Source], Path]:
         DatasetError: it can't be read.
     """
     found, names, root = importer.read(path)
+    _check_names(path, [each.file for each in found], names)
     by_split: dict[str, list[Found]] = {}
     for each in found:
         by_split.setdefault(each.split, []).append(each)
@@ -63,6 +64,23 @@ def read(importer: ModuleType, path: Path) -> tuple[list[Source], Path]:
     used = {shape.category for each in found for shape in each.shapes}
     classes = [*names, *sorted(used - set(names))]
     return [_source(split, listed, classes, importer.NAME) for split, listed in sorted(by_split.items())], root
+
+
+def _check_names(path: Path, files: Sequence[str], classes: Sequence[str]) -> None:
+    """JSON, in which all of this ends, holds no names that aren't UTF-8."""
+    odd = [name for name in dict.fromkeys([*files, *classes]) if not _is_text(name)]
+    if odd:
+        raise DatasetError(*(
+            Fault(where=str(path), expected="names in UTF-8", found=repr(name), fix="Rename it.") for name in odd
+        ))  # fmt: skip
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _source(split: str, listed: Sequence[Found], classes: Sequence[str], kind: str) -> Source:
