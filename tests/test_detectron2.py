@@ -371,7 +371,13 @@ def test_the_checkpoint_is_no_code_and_of_its_model(trained, tmp_path):
     with pytest.raises(RunFailed, match="not a checkpoint of the detectron2 backend"):
         predicted(tmp_path, job(), val)
     content = torch.load(out / "checkpoint.pt", weights_only=True)
-    for config in ("!!python/object/apply:os.abort []", "MODEL: &a {B: *a}", "MODEL: {META_ARCHITECTURE: PanopticFPN}", "A: 1", "- 1"):
+    for config in (
+        "!!python/object/apply:os.abort []",
+        "MODEL: &a {B: *a}",
+        "MODEL: {META_ARCHITECTURE: PanopticFPN}",
+        "A: 1",
+        "- 1",
+    ):
         torch.save({**content, "config": config}, tmp_path / "checkpoint.pt")
         with pytest.raises(RunFailed, match="holds no config of detectron2's"):
             predicted(tmp_path, job(), val)
@@ -421,3 +427,35 @@ def test_out_of_memory_halves_where_it_may(tmp_path, monkeypatch, moment):
         assert how.halved == [jobs.Halved(epoch=0, step=0, batch=1)]
     with pytest.raises(RunFailed, match="on_out_of_memory=halve"):
         run(tmp_path / "fails", job("retinanet", epochs=1), train, val)
+
+
+def test_loader_processes_change_nothing(tmp_path):
+    train, val = pictures(tmp_path, 6), pictures(tmp_path, 3, split="val", seed=1)
+    for workers in (0, 1):
+        run(tmp_path / str(workers), job("retinanet", epochs=1, workers=workers), train, val)
+    one, other = ((tmp_path / name / "checkpoint.pt").read_bytes() for name in ("0", "1"))
+    assert one == other
+
+
+NARROW = {
+    "MODEL.RESNETS.STEM_OUT_CHANNELS": 8, "MODEL.RESNETS.RES2_OUT_CHANNELS": 16, "MODEL.RESNETS.WIDTH_PER_GROUP": 4,
+    "MODEL.ROI_BOX_HEAD.FC_DIM": 16, "MODEL.ROI_MASK_HEAD.CONV_DIM": 8, "MODEL.RPN.POST_NMS_TOPK_TRAIN": 50,
+    "MODEL.RPN.POST_NMS_TOPK_TEST": 20, "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": 16,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "masks"),
+    [
+        ("Misc/cascade_mask_rcnn_R_50_FPN_1x.yaml", True), ("COCO-Detection/faster_rcnn_R_50_DC5_1x.yaml", False),
+        ("COCO-InstanceSegmentation/mask_rcnn_R_50_C4_1x.yaml", True),
+    ],
+)  # fmt: skip
+def test_other_networks_of_the_zoo_train_and_predict(tmp_path, config, masks):
+    train, val = pictures(tmp_path, 4), pictures(tmp_path, 3, split="val", seed=1)
+    wanted = job(model="config", options={"config": config, "override": NARROW}, epochs=1, image_size=64)
+    outcome, _ = run(tmp_path, wanted, train, val)
+    assert (outcome.images_seen, outcome.masks) == (4, "regions" if masks else "none")
+    found, how = predicted(tmp_path, wanted, val)
+    assert (found.region is not None) == masks
+    assert how.input_size == f"long side 64, padded to {32 if 'FPN' in config else 1}"
