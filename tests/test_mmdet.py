@@ -425,14 +425,48 @@ def test_a_batch_without_defects_teaches_ssd(tmp_path):
     assert total > 0
 
 
-def test_mmdets_ssd_still_needs_mending():
-    """The day this fails, `DefectSSDHead.loss_cls` can go (mmdetection#11063)."""
+@pytest.mark.parametrize("upstream", [True, False])
+def test_mmdets_ssd_still_needs_mending(upstream, tmp_path):
+    """The day this fails, `DefectSSDHead.loss_cls` can go (mmdetection#11063): its own SSD can't predict."""
+    from mmdet.registry import MODELS
+
+    from defect_detect.backends._mmdet import configs, detecting, environment
+
+    environment.start(1)
+    plan, data = configs.plan(job("ssdlite320"), classes=2), pictures(tmp_path, 1)
+    if upstream:
+        plan.model.bbox_head.type = "SSDHead"
+    with environment.quiet():
+        network = MODELS.build(plan.model)
+        assert type(network.bbox_head).__name__ == ("SSDHead" if upstream else "DefectSSDHead")
+
+        def predict():
+            return detecting.detect(
+                network, data, steps=plan.test, floor=0.01, cap=5, batch=1, regions=False, done=lambda _: None
+            )
+
+        if upstream:
+            with pytest.raises(AttributeError, match="'SSDHead' object has no attribute 'loss_cls'"):
+                predict()
+        else:
+            assert len(predict()[1]) == 1
+
+
+@pytest.mark.parametrize(("upstream", "finite"), [(True, False), (False, True)])
+def test_mmdets_normalization_still_has_no_gradient_at_zero(upstream, finite):
+    """The day this fails, `DefectSSDNeck` can go."""
+    from mmdet.models.necks.ssd_neck import L2Norm
+
     from defect_detect.backends._mmdet import environment
 
     environment.start(1)
-    from mmdet.models.dense_heads import SSDHead
+    from defect_detect.backends._mmdet import ssd
 
-    assert not hasattr(SSDHead, "loss_cls")
+    norm = (L2Norm if upstream else ssd._L2Norm)(3)
+    norm.weight.data.fill_(20.0)
+    features = torch.zeros((1, 3, 2, 2), requires_grad=True)
+    norm(features).sum().backward()
+    assert bool(features.grad.isfinite().all()) is finite
 
 
 def test_operators_in_torchvisions_place_are_those_of_mmcv():
