@@ -45,6 +45,7 @@ FLOORS = {
     "trials": 4,
     "given": 4,
     "auditing": 4,
+    "plugins": 4,
     "gating": 5,
     "judging": 5,
     "comparing": 5,
@@ -107,6 +108,12 @@ def loaded_after(statement: str) -> set[str]:
 )
 def test_importing_loads_no_framework(module: str) -> None:
     assert not loaded_after(f"import {module}") & set(HEAVY)
+
+
+@pytest.mark.parametrize(("name", "path"), modules(), ids=lambda value: value if isinstance(value, str) else "")
+def test_nothing_imports_the_plugins_of_frameworks(name: str, path: Path) -> None:
+    """They import their framework at their top; only its users, and each other's shared part, import them."""
+    assert name.startswith("plugins.") or not any(other.startswith("plugins") for other in imported(path))
 
 
 def test_this_test_can_fail() -> None:
