@@ -61,7 +61,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> DetectorConfig:
                                 fix="Write `framework: ...` and `model: ...`, as the shipped configs do."))  # fmt: skip
     vouching = [
         Fault(where=f"{path}: {key}", expected="given on the command line only", found="this key",
-              fix=f"Remove it. If you know who wrote what it names: --{key.replace('_', '-')} SHA256")
+              fix=f"Remove it, or, where you know who wrote what it vouches for, give --{key.replace('_', '-')}.")
         for key in _CONSENT if key in content
     ]  # fmt: skip
     if vouching:

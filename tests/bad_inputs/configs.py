@@ -62,6 +62,8 @@ FILES = (
     _row("device of another kind", _GOOD + "device: tpu\n", "device"),
     _row("a name with markup", _GOOD, "file name", file="[red]x.yaml"),
     _row("a name with spaces", _GOOD, "file name", file="a b.yaml"),
+    _row("consent to weights that run code", _GOOD + "trust_checkpoint: " + "ab" * 32 + "\n", "command line only"),
+    _row("consent to a config that runs", _GOOD + "trust_config: " + "ab" * 32 + "\n", "command line only"),
     _row("a million threads", _GOOD + "threads: 1000000\n", "threads"),
 )  # fmt: skip
 SETS = (
@@ -69,6 +71,7 @@ SETS = (
     _set("--set of code", ("--set", "options.sigma=!!python/name:os.system"), "YAML"),
     _set("--set of an unknown key", ("--set", "epoch=3"), "Did you mean"),
     _set("--set through a number", ("--set", "epochs.x=3"), "a mapping"),
+    _set("--trust-config of no hash", ("--trust-config", "ok"), "64 hexadecimal"),
     _set("--set of infinity", ("--set", "learning_rate=.inf"), "inf"),
     _set("--seed negative", ("--seed", "-1"), "--seed"),
     _set("--seed of 10^30", ("--seed", "1" + "0" * 30), "--seed"),
