@@ -396,10 +396,11 @@ def test_a_broken_picture_is_named(trained, tmp_path):
         run(tmp_path / "out", job(epochs=1), dataclasses.replace(train, root=tmp_path), val)
 
 
-def test_a_loss_that_is_not_finite_ends_the_training_at_once(tmp_path):
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loss_that_is_not_finite_ends_the_training_at_once(tmp_path, kind):
     train, val = pictures(tmp_path, 8), pictures(tmp_path, 2, split="val")
     with pytest.raises(RunFailed, match=r"epoch 1, batch \d of 2 \(train\d.*learning_rate"):
-        run(tmp_path, job("retinanet", epochs=1, learning_rate=1e30), train, val)
+        run(tmp_path, job(kind, epochs=1, learning_rate=1e30), train, val)
     assert not (tmp_path / "resume").exists()
 
 

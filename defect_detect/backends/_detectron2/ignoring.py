@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from detectron2.structures import Boxes, pairwise_ioa
+from detectron2.structures import Boxes, pairwise_ioa, pairwise_iou
 
 _COVERED = 0.5
 """An anchor or proposal at least this share of which lies in one ignored box is no background."""
@@ -64,7 +64,7 @@ class _Proposals:
         for one, truth, ignored in zip(proposals, targets, self.ignored, strict=True):
             left_out = covered(one.proposal_boxes, ignored)
             if len(truth) and left_out.any():
-                _, matched = self.proposal_matcher(_iou(truth.gt_boxes, one.proposal_boxes))
+                _, matched = self.proposal_matcher(pairwise_iou(truth.gt_boxes, one.proposal_boxes))
                 left_out &= matched.to(left_out.device) == 0
             kept.append(one[~left_out])
         return super().label_and_sample_proposals(kept, targets)  # type: ignore[misc]  # of ROIHeads
@@ -82,9 +82,3 @@ class _DenseAnchors:
         for label, ignored in zip(labels, self.ignored, strict=True):
             label[(label == self.num_classes) & covered(every, ignored)] = -1
         return labels, boxes
-
-
-def _iou(one: Any, other: Any) -> Any:
-    from detectron2.structures import pairwise_iou
-
-    return pairwise_iou(one, other)
