@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,14 @@ def boxes_only() -> Content:
     for annotation in content["annotations"]:
         annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3]
     return content
+
+
+def picture() -> bytes:
+    """A PNG of that size with a white square, as bytes."""
+    pixels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    pixels[10:20, 10:20] = 255
+    Image.fromarray(pixels).save(written := io.BytesIO(), "PNG")
+    return written.getvalue()
 
 
 def pictures(folder: Path) -> Path:

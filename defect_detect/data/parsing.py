@@ -36,9 +36,14 @@ _BEGINNINGS = (
     (b"\xfe\xff", "UTF-16 text", "Save the file as UTF-8."),
     (b"PK\x03\x04", "a zip archive", "Unpack it first."),
     (b"\x1f\x8b", "a gzip archive", "Unpack it first."),
+    (b"BZh", "a bzip2 archive", "Unpack it first."),
+    (b"\xfd7zXZ\0", "an xz archive", "Unpack it first."),
+    (b"7z\xbc\xaf", "a 7z archive", "Unpack it first."),
     (b"\x89PNG", "a PNG picture", "Give the JSON file."),
     (b"\xff\xd8\xff", "a JPEG picture", "Give the JSON file."),
 )  # fmt: skip
+_TAR = 257
+"""Where a tar archive says what it is."""
 _MARKUP = re.compile(rb"\s*<(!doctype html|html|\?xml|annotation)", re.IGNORECASE)
 _MEND = "Mend it there, or export the file again."
 _PIECE = 1 << 20
@@ -107,6 +112,8 @@ def check(raw: bytes, *, where: str, error: type[InputError]) -> None:
     for start, found, fix in _BEGINNINGS:
         if raw.startswith(start):
             raise error(Fault(where=where, expected="JSON", found=found, fix=fix))
+    if raw[_TAR : _TAR + 5] == b"ustar":
+        raise error(Fault(where=where, expected="JSON", found="a tar archive", fix="Unpack it first."))
     if _MARKUP.match(raw):
         raise error(Fault(where=where, expected="JSON", found="HTML or XML", fix="Export as COCO JSON."))
     body = raw.removeprefix(BOM)

@@ -8,6 +8,7 @@ from tests import exports
 from tests.bad_inputs.cases import Case, Place
 
 _NAMES = "names: [pit, scratch]\ntrain: images\n"
+_PICTURE = exports.picture()
 _LABEL = "0 0.5 0.5 0.2 0.2\n"
 _VOC = (
     "<annotation><filename>p1.png</filename><size><width>60</width><height>40</height><depth>1</depth></size>"
@@ -58,6 +59,10 @@ CASES = (
          described="names: !!python/object/apply:os.system ['true']\ntrain: images\n"),
     _yolo("a folder that leads out", _LABEL, "below", described="names: [pit, scratch]\ntrain: ../../..\n"),
     _yolo("tabs", _LABEL, "data.yaml", described="names:\n\t- pit\n"),
+    _row("a picture whose name is no text", {"data.yaml": _NAMES, "images/caf\udce9.png": _PICTURE}, "refused", "UTF-8",
+         "yolo"),
+    _row("a class whose name is no text", {"masks/caf\udce9/p1.png": _PICTURE, "masks/pit/p2.png": _PICTURE},
+         "refused", "UTF-8", "masks"),
     _xml("cut off", _VOC.format(x=2)[:80], "p1.xml"),
     _xml("entities", '<!DOCTYPE a [<!ENTITY x "y">]>' + _VOC.format(x=2), "entities"),
     _row("no meta.json", {"ds/ann/p1.png.json": "{}"}, "refused", "meta.json", "supervisely"),

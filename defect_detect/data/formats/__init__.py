@@ -53,7 +53,6 @@ def read(importer: ModuleType, path: Path) -> tuple[list[Source], Path]:
         DatasetError: it can't be read.
     """
     found, names, root = importer.read(path)
-    _check_names(path, [each.file for each in found], names)
     by_split: dict[str, list[Found]] = {}
     for each in found:
         by_split.setdefault(each.split, []).append(each)
@@ -63,6 +62,7 @@ def read(importer: ModuleType, path: Path) -> tuple[list[Source], Path]:
         by_split = {"": list({each.file: each for listed in by_split.values() for each in listed}.values())}
     used = {shape.category for each in found for shape in each.shapes}
     classes = [*names, *sorted(used - set(names))]
+    _check_names(path, [each.file for each in found], classes)
     return [_source(split, listed, classes, importer.NAME) for split, listed in sorted(by_split.items())], root
 
 
