@@ -25,11 +25,14 @@ from defect_detect.explore.names import NAMESPACE
 from defect_detect.explore.plugin import workspace
 from defect_detect.explore.rows import BELOW_PER_IMAGE, FLOOR, Told, tell
 from defect_detect.explore.samples import documents
-from defect_detect.explore.writing import write
+from defect_detect.explore.writing import write, written
 from defect_detect.tables import Dataset
 
 SCHEMA = 2
 """Raise it when what is written changes, so that older datasets are written again."""
+
+_SAID = 300
+"""Characters of what a database says."""
 
 Progress = Callable[[int, int], None]
 """Told (pictures written, of all)."""
@@ -83,7 +86,8 @@ def store(
                 with contextlib.suppress(Exception):  # the first error is the one to hear of
                     dataset.delete()
             if isinstance(error, _database_errors()):
-                raise RunFailed(f"FiftyOne's database failed: {type(error).__name__}: {error}") from error
+                # A failed write repeats the documents that it was to write.
+                raise RunFailed(f"FiftyOne's database failed: {type(error).__name__}: {str(error)[:_SAID]}") from error
             raise
     return whole
 
@@ -116,7 +120,7 @@ def _write(
         defect_columns=defect_columns,
         sizes=comparison.protocol.sizes,
         mark=dataset.info[NAMESPACE]["content"],
-        first=(done := len(dataset)),
+        first=(done := written(dataset)),
     )
     write(fiftyone, dataset, rows, lambda more: progress and progress(done + more, len(truth.images)))
     dataset.app_config = schema.appearance(fiftyone, runs, list(image_columns.values()))

@@ -12,6 +12,15 @@ from defect_detect.explore.objects import Document
 BATCH = 100
 
 
+def written(dataset: Any) -> int:
+    """How many documents there are, counted.
+
+    `len(dataset)` asks MongoDB for its own note of it, which is wrong after MongoDB itself was killed.
+    """
+    count: int = dataset._sample_collection.count_documents({})  # noqa: SLF001 - FiftyOne opens no other way
+    return count
+
+
 def write(fiftyone: ModuleType, dataset: Any, rows: Iterable[Document], progress: Callable[[int], object]) -> None:
     """Append the documents in their order, and tell `progress` how many were written so far.
 
