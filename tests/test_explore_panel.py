@@ -123,28 +123,41 @@ def row_of(page, name: str) -> list[str]:
     return [text.replace("\u00a0", " ").strip() for text in cells.all_inner_texts()]
 
 
-def figures(comparison: dict) -> dict[str, tuple[str, str, str]]:
-    """Detector -> missed, FN rate with its interval, and FPPI, as the panel writes them, of comparison.json."""
+def figures(comparison: dict) -> dict[str, tuple[str, ...]]:
+    """Detector -> missed, FN rate, FPPI, escape and overkill with their intervals, as the panel writes them."""
     told = {}
     for detector in comparison["detectors"]:
-        fn, fppi = detector["test"]["fn_rate"], detector["test"]["fppi"]
-        low, high = (100 * fn["this_threshold"][end] for end in ("low", "high"))
+        test = detector["test"]
+        count = test["fn_rate"]["rate"]
         told[detector["name"]] = (
-            f"{fn['rate']['count']}/{fn['rate']['of']}",
-            f"{100 * fn['rate']['count'] / fn['rate']['of']:.1f} % [{low:.1f} to {high:.1f}]",
-            f"{fppi['rate']['count'] / fppi['rate']['of']:.3f}",
-        )
+            f"{count['count']}/{count['of']}", share(test["fn_rate"]), number(test["fppi"]),
+            share(test["escape_rate"]), share(test["overkill_rate"]),
+        )  # fmt: skip
     return told
+
+
+def share(estimate: dict) -> str:
+    rate, low, high = parts_of(estimate)
+    return f"{100 * rate:.1f} % [{100 * low:.1f} to {100 * high:.1f}]"
+
+
+def number(estimate: dict) -> str:
+    rate, low, high = parts_of(estimate)
+    return f"{rate:.3f} [{low:.3f} to {high:.3f}]"
+
+
+def parts_of(estimate: dict) -> tuple[float, float, float]:
+    rate, interval = estimate["rate"], estimate["this_threshold"]
+    return rate["count"] / rate["of"], interval["low"], interval["high"]
 
 
 def expect_figures(page, comparison: dict) -> None:
     from playwright.sync_api import expect
 
-    for name, (missed, rate, fppi) in figures(comparison).items():
+    for name, told in figures(comparison).items():
         row = page.locator("tr", has=page.get_by_role("cell", name=name, exact=True)).first
-        expect(row.locator("td").nth(1)).to_have_text(missed)
-        found = row_of(page, name)
-        assert (found[2].replace("\n", " "), found[3].split(" ")[0]) == (rate, fppi)
+        expect(row.locator("td").nth(1)).to_have_text(told[0])
+        assert [cell.replace("\n", " ") for cell in row_of(page, name)[1:6]] == list(told)
 
 
 def watched(browser, outside: list[str], errors: list[str]):
@@ -165,7 +178,7 @@ def watched(browser, outside: list[str], errors: list[str]):
 
 @pytest.mark.fiftyone
 @pytest.mark.browser
-def test_the_panel_in_the_app(folder, at_score, environment):
+def test_the_panel_in_the_app(folder, at_score, environment, tiny, tmp_path):
     from playwright.sync_api import expect, sync_playwright
 
     stored = json.loads((folder / "comparison.json").read_text())
@@ -206,6 +219,10 @@ def test_the_panel_in_the_app(folder, at_score, environment):
             dragged(page)
             expect_figures(page, at_score)
             compared_two(page, by_both(at_score))
+            # By the mouse as well, wherever it ends.
+            score = pulled(page)
+            there = compared(tiny, tmp_path, f"score={score}")
+            expect_figures(page, json.loads((there / "comparison.json").read_text()))
             # An App that ends under an open page is an error to the page.
             page.goto("about:blank")
         with app(environment, folder) as url:
@@ -244,6 +261,26 @@ def dragged(page) -> None:
             expect(row_at(page, "vendor-a", 6)).to_have_text(f"{DRAGGED:.4f}", timeout=20_000)
             return
     pytest.fail("the slider didn't move")
+
+
+def pulled(page) -> float:
+    """The slider pulled far to the left with the mouse, in small steps; the score where it was let go."""
+    from playwright.sync_api import expect
+
+    thumb = page.locator(".MuiSlider-thumb").last
+    thumb.scroll_into_view_if_needed()
+    at, rail = thumb.bounding_box(), page.locator(".MuiSlider-rail").last.bounding_box()
+    x, y = at["x"] + at["width"] / 2, at["y"] + at["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - rail["width"] / 5, y, steps=12)
+    page.mouse.up()
+    expect(row_at(page, "vendor-a", 6)).not_to_have_text(f"{DRAGGED:.4f}")
+    score = float(page.get_by_role("slider").last.get_attribute("aria-valuenow"))
+    assert abs(score - (DRAGGED - 0.2)) < 0.05
+    # What was on its way arrives; the last of it is where the slider stands.
+    expect(row_at(page, "vendor-a", 6)).to_have_text(f"{score:.4f}")
+    return score
 
 
 def row_at(page, name: str, column: int):
