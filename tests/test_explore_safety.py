@@ -93,6 +93,57 @@ def test_a_killed_export_leaves_nothing_that_looks_whole_and_is_gone_on_with(fif
     datasets.remove(folder)
 
 
+@pytest.mark.parametrize("what", ["a view", "a workspace", "results"])
+def test_what_fiftyone_had_written_half_when_it_was_struck_is_not_left_behind(what, fiftyone, tmp_path, monkeypatch):
+    """FiftyOne writes these first, and then that the dataset has them."""
+    from fiftyone.core import odm
+    from mongoengine.fields import GridFSProxy
+
+    truth, judged, compared_ = comparison(tmp_path / "p")
+    (tmp_path / "run").mkdir()
+    owner, name = {
+        "a view": (odm.SavedViewDocument, "save"), "a workspace": (odm.WorkspaceDocument, "save"),
+        "results": (GridFSProxy, "put"),
+    }[what]  # fmt: skip
+    done = getattr(owner, name)
+
+    def struck(*arguments, **named):
+        done(*arguments, **named)
+        raise KeyboardInterrupt
+
+    connection = odm.get_db_conn()
+
+    def unknown() -> dict[str, int]:
+        """How many documents no dataset or run knows."""
+        there = list(connection.datasets.find({}))
+        known = {
+            "views": [one for each in there for one in each.get("saved_views", [])],
+            "workspaces": [one for each in there for one in each.get("workspaces", [])],
+            "fs.files": [one["results"] for one in connection.runs.find({"results": {"$ne": None}})],
+        }
+        return {
+            each: count
+            for each, ids in known.items()
+            if (count := connection[each].count_documents({"_id": {"$nin": [getattr(one, "id", one) for one in ids]}}))
+        }
+
+    before = unknown()
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, struck)
+        with pytest.raises(KeyboardInterrupt):
+            store("s", compared_, judged, truth, folder=tmp_path / "run")
+    assert unknown() != before
+
+    with monkeypatch.context() as patched:
+        # MongoDB's own note of how many documents there are is wrong after a crash.
+        patched.setattr(fiftyone.Dataset, "__len__", lambda _: 0)
+        kept = store("s", compared_, judged, truth, folder=tmp_path / "run")
+    assert unknown() == before
+    assert len(fiftyone.load_dataset(kept)) == len(truth.images)
+    datasets.remove(tmp_path / "run")
+    assert unknown() == before
+
+
 def test_two_comparisons_of_one_name_live_side_by_side(fiftyone, tmp_path):
     truth, judged, compared_ = comparison(tmp_path / "p")
     folders = [tmp_path / "monday" / "line4", tmp_path / "tuesday" / "line4"]
