@@ -163,6 +163,16 @@ def test_every_trouble_has_what_mends_it() -> None:
     assert found(said, "FiftyOne")[0] == "fault"
 
 
+def test_an_environment_with_another_version_of_this_package_is_a_fault() -> None:
+    old = Interpreter(python=THERE, versions={"mmdet": {"defect-detect": "0.0.9"}})
+    said = report(frameworks=[Framework(name="mmdet", status="installed", python=THERE, own=True)], interpreters=[old])
+
+    level, what, fix = found(said, "mmdet")
+    assert level == "fault"
+    assert "has defect_detect 0.0.9" in what
+    assert fix == "python tools/make_env.py mmdet --fresh"
+
+
 def test_a_gpu_that_no_torch_can_use_is_told_with_both_versions() -> None:
     with_gpu = msgspec.structs.replace(
         MACHINE, driver="470.1", gpus=[Gpu(name="Tesla T4", memory=16 << 30, free=1 << 30)]

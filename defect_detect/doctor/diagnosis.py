@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from defect_detect import installed
 from defect_detect.doctor.found import Database, Finding, Framework, Interpreter, Machine
 from defect_detect.doctor.trying import NOT_TRIED
 
@@ -16,6 +17,7 @@ _KNOWN = (
     ("driver", "The GPU's driver is older than this torch wants: update it, or set device: cpu"),
 )
 """Parts of errors of the frameworks, and what mends them."""
+_OWN = installed.versions("classical")["defect-detect"]
 _LITTLE_ROOM = 5 * 10**9
 _LITTLE_MEMORY = 4 * 10**9
 _MOST_NAMED = 6
@@ -34,6 +36,11 @@ def frameworks(found: Sequence[Framework], probed: Mapping[str, Interpreter], as
             ))  # fmt: skip
         if unsuited := where.unsuited.get(one.name):
             findings.append(Finding(where=one.name, what=f"expected {'; '.join(unsuited)}", fix=make))
+        other = where.versions.get(one.name, {}).get("defect-detect", _OWN)
+        if other != _OWN:
+            findings.append(Finding(
+                where=one.name, what=f"{one.python} has defect_detect {other}, this is {_OWN}", fix=make,
+            ))  # fmt: skip
         for tried in one.tried:
             for part, why in tried.faults().items():
                 if not why.startswith(NOT_TRIED):

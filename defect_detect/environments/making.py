@@ -164,7 +164,7 @@ def _ordered(order: Order, recipe: Recipe) -> str:
     asked = [
         sorted(recipe.frameworks), sorted(recipe.requirements), [one.project for one in recipe.compiled],
         hashlib.sha256(held.read_bytes()).hexdigest() if held is not None else "newest",
-        str(order.python.resolve()), order.build.source if recipe.compiled else None, order.build.cuda,
+        str(order.python.resolve()), package.told(), order.build.source if recipe.compiled else None, order.build.cuda,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 

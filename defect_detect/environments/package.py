@@ -37,6 +37,11 @@ def requirements() -> tuple[str, ...]:
     return tuple(one for one in required if "extra ==" not in one)
 
 
+def told() -> str:
+    """What of this package an environment holds: another one is another environment."""
+    return "linked" if _checked_out() is not None else metadata.version(_NAME)
+
+
 def offering(framework: str) -> tuple[str, ...]:
     """What the package requires that offers this backend, beside ours; nothing where the backend is our own."""
     other = backends.package(framework)
