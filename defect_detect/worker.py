@@ -206,10 +206,11 @@ def _check(said: Predictions, data: Dataset, settings: job.Settings) -> None:
 
 def _backend(framework: str) -> backends.Backend:
     if lacking := installed.missing(framework):
-        wanted = f"'defect-detect[{framework}]'" if framework in backends.shipped() else " ".join(lacking)
+        ours = framework in backends.shipped()
+        bring = f"python tools/make_env.py {framework}" if ours else f"pip install {' '.join(lacking)}"
         raise FrameworkMissing(
             f"{framework} needs {', '.join(lacking)}, not installed in {sys.executable}."
-            f" Install it with: pip install {wanted}"
+            f" Install it with: {bring}"
         )
     return backends.load(framework)
 
