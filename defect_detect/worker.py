@@ -209,8 +209,7 @@ def _backend(framework: str) -> backends.Backend:
         ours = framework in backends.shipped()
         bring = f"python tools/make_env.py {framework}" if ours else f"pip install {' '.join(lacking)}"
         raise FrameworkMissing(
-            f"{framework} needs {', '.join(lacking)}, not installed in {sys.executable}."
-            f" Install it with: {bring}"
+            f"{framework} needs {', '.join(lacking)}, not installed in {sys.executable}. Install it with: {bring}"
         )
     return backends.load(framework)
 
