@@ -371,9 +371,13 @@ def test_the_checkpoint_is_no_code_and_of_its_model(trained, tmp_path):
     with pytest.raises(RunFailed, match="not a checkpoint of the detectron2 backend"):
         predicted(tmp_path, job(), val)
     content = torch.load(out / "checkpoint.pt", weights_only=True)
+    bomb = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+        f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    )
     for config in (
         "!!python/object/apply:os.abort []",
         "MODEL: &a {B: *a}",
+        bomb,
         "MODEL: {META_ARCHITECTURE: PanopticFPN}",
         "A: 1",
         "- 1",

@@ -12,7 +12,6 @@ from typing import Any
 import yaml
 
 from defect_detect.backends._detectron2 import config_files
-from defect_detect.data import safe_yaml
 from defect_detect.errors import ConfigError, Fault, RunFailed, Unsupported, did_you_mean
 from defect_detect.job import Settings, TrainJob
 
@@ -36,6 +35,8 @@ _KNOWN: Mapping[str, tuple[Any, ...]] = {
     "TEST.PRECISE_BN.ENABLED": (False,),
 }
 """What can be trained and compared here; other values ask for truth or a training that there is not."""
+_MOST = 10_000
+"""Values in a config; detectron2's own have about 300."""
 _WARMUP_SHARE = 5
 """A warm-up takes at most a fifth of the training."""
 
@@ -90,7 +91,7 @@ def limit(cfg: Any, settings: Settings) -> None:
 
 
 def text(cfg: Any) -> str:
-    """The config as YAML of plain values, no value written as a reference to another."""
+    """The config as YAML of plain values, no value written as a reference to another, as detectron2's `dump` does."""
     return yaml.safe_dump(json.loads(json.dumps(cfg)))
 
 
@@ -104,7 +105,10 @@ def restored(text: str, *, device: str, path: Path) -> Any:
 
     cfg = get_cfg()
     try:
-        cfg.merge_from_other_cfg(CfgNode(safe_yaml.parse(text, where=str(path), error=ConfigError)))
+        content = yaml.safe_load(text)
+        if _size(content, {}) > _MOST:
+            raise ValueError("more values than a config has")  # noqa: TRY301  told like what else may be wrong
+        cfg.merge_from_other_cfg(CfgNode(content))
         check(cfg)
     except Exception as error:
         reason = str(error).partition("\n")[0]
@@ -199,6 +203,14 @@ def _schedule(cfg: Any, job: TrainJob, *, images: int) -> None:
     solver.STEPS = tuple(sorted(at for at in steps if 0 < at < total))
     solver.WARMUP_ITERS = min(solver.WARMUP_ITERS, total // _WARMUP_SHARE)
     solver.AMP.ENABLED = bool(settings.amp and cfg.MODEL.DEVICE.startswith("cuda"))
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """How many values it is when it is written out: by references, a small text can stand for billions."""
+    if isinstance(value, dict | list) and id(value) not in known:
+        inner = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_size(one, known) for one in inner)
+    return known.get(id(value), 1)
 
 
 def _below(floor: float) -> float:
