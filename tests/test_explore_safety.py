@@ -93,23 +93,27 @@ def test_a_killed_export_leaves_nothing_that_looks_whole_and_is_gone_on_with(fif
     datasets.remove(folder)
 
 
-@pytest.mark.parametrize("what", ["a view", "a workspace", "results"])
+@pytest.mark.parametrize("what", ["a view", "a workspace", "a run", "a piece of results", "results"])
 def test_what_fiftyone_had_written_half_when_it_was_struck_is_not_left_behind(what, fiftyone, tmp_path, monkeypatch):
     """FiftyOne writes these first, and then that the dataset has them."""
     from fiftyone.core import odm
     from mongoengine.fields import GridFSProxy
+    from pymongo.collection import Collection
 
     truth, judged, compared_ = comparison(tmp_path / "p")
     (tmp_path / "run").mkdir()
     owner, name = {
         "a view": (odm.SavedViewDocument, "save"), "a workspace": (odm.WorkspaceDocument, "save"),
+        "a run": (odm.runs.RunDocument, "save"), "a piece of results": (Collection, "insert_many"),
         "results": (GridFSProxy, "put"),
     }[what]  # fmt: skip
     done = getattr(owner, name)
 
-    def struck(*arguments, **named):
-        done(*arguments, **named)
-        raise KeyboardInterrupt
+    def struck(self, *arguments, **named):
+        told = done(self, *arguments, **named)
+        if owner is not Collection or self.name == "fs.chunks":
+            raise KeyboardInterrupt
+        return told
 
     connection = odm.get_db_conn()
 
@@ -119,13 +123,17 @@ def test_what_fiftyone_had_written_half_when_it_was_struck_is_not_left_behind(wh
         known = {
             "views": [one for each in there for one in each.get("saved_views", [])],
             "workspaces": [one for each in there for one in each.get("workspaces", [])],
+            "runs": [one for each in there for one in each.get("evaluations", {}).values()],
             "fs.files": [one["results"] for one in connection.runs.find({"results": {"$ne": None}})],
+            "fs.chunks": [one["_id"] for one in connection.fs.files.find({})],
         }
-        return {
-            each: count
-            for each, ids in known.items()
-            if (count := connection[each].count_documents({"_id": {"$nin": [getattr(one, "id", one) for one in ids]}}))
-        }
+        unknown = {}
+        for each, ids in known.items():
+            field = "files_id" if each == "fs.chunks" else "_id"
+            unknown[each] = connection[each].count_documents(
+                {field: {"$nin": [getattr(one, "id", one) for one in ids]}}
+            )
+        return unknown
 
     before = unknown()
     with monkeypatch.context() as patched:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from defect_detect.evaluation.comparison import Comparison
-from defect_detect.explore import figures
+from defect_detect.explore import figures, strays
 from defect_detect.explore.names import TRUTH
 from defect_detect.explore.operating import measurable
 from defect_detect.explore.pr_curves import curves
@@ -61,25 +61,7 @@ def _register(dataset: Any, told: Told, folder: Path, *, measured: bool) -> None
         backend=run,
     )
     run.save_run_results(dataset, told.key.key, results)
-    _drop_twins(dataset, told.key.key)
-
-
-def _drop_twins(dataset: Any, key: str) -> None:
-    """Delete the same results where no run knows them.
-
-    FiftyOne writes results, then their place in the run; a kill in between leaves a file that nothing else would find.
-    What has the same bytes is of this dataset, for they hold its ids.
-    """
-    import gridfs
-    from fiftyone.core import odm
-
-    own = dataset._doc.evaluations[key].results  # noqa: SLF001 - FiftyOne says nowhere else which file it is
-    database = odm.get_db_conn()
-    files, content = gridfs.GridFS(database), own.read()
-    known = [one["results"] for one in database.runs.find({"results": {"$ne": None}}, {"results": True})]
-    for other in database.fs.files.find({"length": len(content), "_id": {"$nin": known}}, {"_id": True}):
-        if files.get(other["_id"]).read() == content:
-            files.delete(other["_id"])
+    strays.drop_results(dataset, told.key.key)
 
 
 def _missing(labels: list[str]) -> str:

@@ -20,7 +20,7 @@ from defect_detect.errors import RunFailed
 from defect_detect.evaluation.agreement import missed_by
 from defect_detect.evaluation.comparison import Comparison
 from defect_detect.evaluation.judged import Judged
-from defect_detect.explore import datasets, evaluations, names, schema, service, views
+from defect_detect.explore import datasets, evaluations, names, schema, service, strays, views
 from defect_detect.explore.names import NAMESPACE
 from defect_detect.explore.plugin import workspace
 from defect_detect.explore.rows import BELOW_PER_IMAGE, FLOOR, Told, tell
@@ -124,7 +124,7 @@ def _write(
     )
     write(fiftyone, dataset, rows, lambda more: progress and progress(done + more, len(truth.images)))
     dataset.app_config = schema.appearance(fiftyone, runs, list(image_columns.values()))
-    views.forget(dataset)
+    strays.forget(dataset)
     views.save(fiftyone, dataset, runs)
     workspace.save(fiftyone, dataset)
 

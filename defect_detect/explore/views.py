@@ -29,22 +29,6 @@ class Question:
     view: Any
 
 
-def forget(dataset: Any) -> None:
-    """Delete all saved views and workspaces of a dataset that is being written.
-
-    FiftyOne writes a view, then its place in the dataset. A kill in between leaves a view that the dataset doesn't
-    know, which would outlive it.
-    """
-    from fiftyone.core import odm
-
-    document = dataset._doc  # noqa: SLF001 - FiftyOne reaches only those that the dataset knows
-    document.saved_views, document.workspaces = [], []
-    document.save(virtual=True)
-    database = odm.get_db_conn()
-    for name in ("views", "workspaces"):
-        database[name].delete_many({"_dataset_id": document.id})
-
-
 def save(fiftyone: ModuleType, dataset: Any, runs: Sequence[Key]) -> None:
     """Save all views, in the order in which people ask."""
     from fiftyone.core.utils import to_slug
