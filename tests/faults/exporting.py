@@ -28,7 +28,7 @@ from tests.faults import cycles
 
 _PASSING = ("created_at", "last_modified_at", "_dataset_id", "_rand")
 """Fields of a sample that differ between two exports of the same."""
-_STARTS = 30.0
+_STARTS = 60
 
 
 class Database:
@@ -57,14 +57,11 @@ class Database:
         """Start it unless it runs; its process id."""
         if self.process is None or self.process.poll() is not None:
             self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            deadline = time.monotonic() + _STARTS
-            while True:
-                with socket.socket() as knock:
-                    if knock.connect_ex(("127.0.0.1", self.port)) == 0:
-                        return self.process.pid
-                if time.monotonic() > deadline:
-                    raise cycles.Broken("MongoDB doesn't start again")
-                time.sleep(0.05)
+            import pymongo
+
+            client: Any = pymongo.MongoClient(self.uri, serverSelectionTimeoutMS=1000 * _STARTS)
+            with client:
+                client.server_info()
         return self.process.pid
 
     def stop(self) -> None:
@@ -214,7 +211,9 @@ def cycle(reference: Reference, place: Path, draw: random.Random, blows: int) ->
         last = cycles.run(reference.files.command, reference.out, {"fresh": False}, place)
         cycles.settled(reference.out, reference.files, cycles.whole(reference.out, reference.files), last)
         if (now := held(database.uri, name)) != reference.held:
-            raise cycles.Broken(f"the database holds {now}, undisturbed {reference.held}")
+            raise cycles.Broken(
+                f"the database holds {now}, undisturbed {reference.held}; the last run said:\n{last.stderr[-500:]}"
+            )
     except cycles.Broken as broken:
         raise cycles.Broken(f"{broken}\nafter {json.dumps(plans)}") from None
     return fell
