@@ -39,27 +39,15 @@ class Installer:
             RunFailed: that Python can't.
         """
         what = f"making an environment with {python}"
-        if self.uv:
-            command: list[str | Path] = [
-                *self.uv,
-                "venv",
-                "--allow-existing",
-                "--seed",
-                "--python",
-                python,
-                *self._wheels(),
-                made,
-            ]
-        else:
-            command = [python, "-I", "-m", "venv", made]
         try:
-            commands.run(command, what=what, log=log, say=say)
+            # Not by uv: its own needs pip from a registry, to which wheels are compiled.
+            commands.run([python, "-I", "-m", "venv", made], what=what, log=log, say=say)
         except commands.Failed as error:
             if any("ensurepip" in line for line in error.said):
                 raise RunFailed(
                     f"{what}: it has no venv module. On Debian and Ubuntu: apt install python3-venv"
                 ) from error
-            raise self._told(error) from error
+            raise
 
     def install(self, made: Path, requirements: Sequence[str], *, what: str, log: Path, say: Say) -> None:
         """Install the requirements, and what they require.
@@ -127,8 +115,9 @@ class Installer:
             )
         if any(sign in line for sign in _NONE_FITS for line in error.said):
             where = "the registry" if self.wheels is None else str(self.wheels)
+            held = f" and the versions that are held to ({self.constraints})" if self.constraints is not None else ""
             return FrameworkMissing(
-                f"{where} has no version that suits this Python and the versions that are held to ({self.constraints})."
+                f"{where} has no version that suits this Python{held}."
                 f" Try another --python, or --upgrade for the newest versions.\n{error}"
             )
         if any("No space left on device" in line for line in error.said):
