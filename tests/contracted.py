@@ -125,7 +125,7 @@ def _worker(name: str) -> Iterator[Callable[[Path, job.Job], None]]:
         yield do
     finally:
         tell.close()
-        assert process.wait(60) == 0
+        assert process.wait(300) == 0
 
 
 def limits(said: list[tuple[int, float]]) -> tuple[float, int]:
@@ -140,12 +140,13 @@ def limits(said: list[tuple[int, float]]) -> tuple[float, int]:
 
 def _kill(name: str, run: Path, data: Path) -> tuple[str, list[str]]:
     """Train until the first epoch is kept, and send SIGTERM; what the runner said, and what is left."""
-    kept = run / FOLDER / "after-1"
+    # A backend that keeps nothing is killed once an epoch is judged. Watched from the start on, however busy this is.
+    first = run / FOLDER / "after-1" if BACKENDS[name].goes_on else run / "metrics.csv"
 
     def hear(line: job.Progress) -> None:
-        if line.stage == "validate" and line.epoch == 1:
+        if line.stage == "start":
             (worker,) = workers(run)
-            until(lambda: kept.exists() or not BACKENDS[name].goes_on or not alive(worker))
+            until(lambda: first.exists() or not alive(worker))
             os.kill(worker, signal.SIGTERM)
             until(lambda: not alive(worker))
 
