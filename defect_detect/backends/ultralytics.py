@@ -149,6 +149,8 @@ def predict(
     """Predict as `backends.Backend` says; regions when the checkpoint is one of a segmentation model."""
     _known(job)
     environment.start(0)  # the prediction's own threads, by its environment
+    import torch
+
     where = environment.device(device)
     trained, saved = network.load(checkpoint)
     names = [category.name for category in data.categories]
@@ -159,7 +161,8 @@ def predict(
     trained.end2end = choice["nms"] is False
     end2end = bool(trained.end2end)
     trained.fuse(verbose=False)
-    trained.to(where)
+    # As its own predictor has it: convolutions on a CPU ran 20 % faster.
+    trained.to(where, memory_format=torch.channels_last)
     of = len(data.images)
     with _translated("prediction"):
         (said, seconds), smaller = predicting(
