@@ -23,7 +23,7 @@ _DATABASE = (
     "`export FIFTYONE_DATABASE_URI=mongodb://host:27017`"
 )
 _TIMEOUT_MS = 5000
-_ANSWERS = 20.0
+_ANSWERS = 60.0
 """Seconds that another FiftyOne's database gets to answer."""
 
 
