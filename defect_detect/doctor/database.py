@@ -12,7 +12,7 @@ import msgspec
 
 from defect_detect.doctor.found import Database
 
-LIMIT = 120.0
+LIMIT = 300.0
 """Seconds that importing FiftyOne and starting its database get."""
 _CODE = """
 import json

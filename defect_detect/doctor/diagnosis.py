@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 
-from defect_detect import installed
+from defect_detect import backends, installed
 from defect_detect.doctor.found import Database, Finding, Framework, Interpreter, Machine
 from defect_detect.doctor.trying import NOT_TRIED
 
@@ -29,6 +30,9 @@ def frameworks(found: Sequence[Framework], probed: Mapping[str, Interpreter], as
     for one in found:
         where = probed[one.python]
         make = f"python tools/make_env.py {one.name}" + (" --fresh" if one.own else "")
+        if one.name not in backends.shipped():  # another package's: make_env doesn't know what to install
+            wanted = where.missing.get(one.name) or [backends.package(one.name)]
+            make = shlex.join([one.python, "-m", "pip", "install", *wanted])
         if one.status == "absent":
             findings.append(Finding(
                 where=one.name, what=f"{', '.join(where.missing[one.name])} not installed in {one.python}", fix=make,
