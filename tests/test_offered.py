@@ -160,3 +160,14 @@ def test_the_doctor_tells_of_broken_ones(site: Path) -> None:
     usable, findings = examine._usable()
     assert usable == [*backends.shipped()]
     assert [(one.where, one.level) for one in findings] == [("backends", "note"), ("ill", "note")]
+
+
+def test_the_doctor_says_how_to_bring_what_another_packages_backend_lacks(site: Path) -> None:
+    from defect_detect.doctor import diagnosis
+    from defect_detect.doctor.found import Framework, Interpreter
+
+    offer(site, "offered_needy", {"needy": "offered_needy"})
+    absent = Framework(name="needy", status="absent", python="/x/python", own=False, version="", device="", tried=[])
+    where = Interpreter(python="/x/python", missing={"needy": ["heavy>=2"]})
+    (finding,) = diagnosis.frameworks([absent], {"/x/python": where}, ["needy"])
+    assert finding.fix == "/x/python -m pip install 'heavy>=2'"
