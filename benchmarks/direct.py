@@ -1,7 +1,8 @@
-"""Training by the frameworks themselves, with the settings of a job: the peers of `training.py`.
+"""Training and predicting by the frameworks themselves, with the settings of a job: the peers of `throughput.py`.
 
 What a person would write who knows the framework: `YOLO(...).train(...)` on a folder of label files; for
-torchvision a plain loop over its own model, loss and transform, with pictures and masks kept in memory.
+torchvision a plain loop over its own model, loss and transform, with pictures and masks kept in memory; mmengine's
+`Runner` with `CocoDataset` and `CocoMetric`; detectron2's `DefaultTrainer` with `COCOEvaluator`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,56 @@ from typing import Any
 from defect_detect.job import TrainJob
 
 Mark = Callable[[], None]
+Done = Callable[[int], None]
+AT_ONCE = {"ultralytics": 8, "torchvision": 8, "mmdet": 1, "detectron2": 1}
+"""Pictures predicted on at once: `inference_detector` and `DefaultPredictor` take one."""
+
+
+def start(framework: str) -> None:
+    """Import it, on one thread: neither is what is measured."""
+    if framework == "ultralytics":
+        import ultralytics.models.yolo.detect  # noqa: F401
+
+        from defect_detect.backends._ultralytics import environment
+
+        environment.start(1)
+    elif framework == "torchvision":
+        import torchvision.models.detection  # noqa: F401
+    elif framework == "mmdet":
+        from defect_detect.backends._mmdet import environment as ours
+
+        ours.start(1)
+        import mmdet.apis
+        import mmdet.evaluation  # noqa: F401
+    else:
+        import detectron2.engine
+        import detectron2.evaluation  # noqa: F401
+
+
+def train(job: TrainJob, root: Path, out: Path, batch_done: Mark, epoch_done: Mark) -> None:
+    """Train as its framework's users do; hears of every batch, and of every epoch that is validated and saved."""
+    peers = {"ultralytics": yolo, "torchvision": torchvision}
+    if job.framework in peers:
+        peers[job.framework](job, root, out, batch_done, epoch_done)
+        return
+    import direct_detectron2
+    import direct_mmdet
+
+    peer = direct_mmdet if job.framework == "mmdet" else direct_detectron2
+    peer.train(job, root, out, batch_done, epoch_done)
+
+
+def predict(job: TrainJob, root: Path, checkpoint: Path, done: Done) -> None:
+    """Predict on test with the weights of one of our checkpoints; hears how many pictures are done."""
+    import direct_detectron2
+    import direct_mmdet
+
+    peers = {"ultralytics": _yolo_says, "torchvision": _torchvision_says, "mmdet": direct_mmdet.predict,
+             "detectron2": direct_detectron2.predict}  # fmt: skip
+    content = json.loads((root / "test.json").read_text())
+    files = [str(root / "images" / image["file_name"]) for image in content["images"]]
+    names = [category["name"] for category in content["categories"]]
+    peers[job.framework](job, files, names, checkpoint, done)
 
 
 def yolo(job: TrainJob, root: Path, out: Path, batch_done: Mark, epoch_done: Mark) -> None:
@@ -29,13 +80,52 @@ def yolo(job: TrainJob, root: Path, out: Path, batch_done: Mark, epoch_done: Mar
 
     folder = out / "labelled"
     data = _label_files(root, folder)
-    passed = options.arguments(job, task="detect", folder=out / "run", device="cpu")
+    passed = options.arguments(job, task="detect", folder=out / "run", device="cpu", at_once=job.settings.batch)
     model = YOLO(passed.pop("model"), task=passed.pop("task"))
     # Selecting the CPU, ultralytics takes all of its cores but one.
     model.add_callback("on_train_start", lambda _: torch.set_num_threads(job.settings.threads))
     model.add_callback("on_train_batch_end", lambda _: batch_done())
     model.add_callback("on_fit_epoch_end", lambda _: epoch_done())
     model.train(data=str(data), **passed)
+
+
+def _yolo_says(job: TrainJob, files: list[str], names: list[str], checkpoint: Path, done: Done) -> None:
+    """`YOLO.predict` on the files that a text file lists: given as a list, it would take all of them at once."""
+    from ultralytics import YOLO
+
+    from defect_detect.backends._ultralytics import network
+
+    del names
+    built, _ = network.load(checkpoint)
+    model = YOLO(f"{job.model}.yaml", task="detect")
+    model.model = built
+    settings, listed = job.settings, checkpoint.with_name("pictures.txt")
+    listed.write_text("\n".join(files))
+    said = model.predict(
+        str(listed), imgsz=settings.image_size, conf=settings.score_floor, max_det=settings.max_detections, iou=0.7,
+        device="cpu", batch=AT_ONCE["ultralytics"], stream=True, verbose=False,
+    )  # fmt: skip
+    for count, _ in enumerate(said, start=1):
+        if count % AT_ONCE["ultralytics"] == 0:
+            done(count)
+
+
+def _torchvision_says(job: TrainJob, files: list[str], names: list[str], checkpoint: Path, done: Done) -> None:
+    """The network called with lists of pictures in [0, 1], its own transform in it."""
+    import torch
+    from torchvision.io import read_image
+
+    from defect_detect.backends._torchvision import weights
+
+    network, _ = _network(job, len(names) + 1, checkpoint=lambda own: weights.restore(
+        own, job, labels=len(names) + 1, path=checkpoint))  # fmt: skip
+    network.eval()
+    at_once = AT_ONCE["torchvision"]
+    with torch.inference_mode():
+        for first in range(0, len(files), at_once):
+            shown = [read_image(file, mode="RGB").float() / 255 for file in files[first : first + at_once]]
+            network(shown)
+            done(first + len(shown))
 
 
 def _label_files(root: Path, folder: Path) -> Path:
@@ -102,7 +192,7 @@ def torchvision(job: TrainJob, root: Path, out: Path, batch_done: Mark, epoch_do
         torch.save(network.state_dict(), out / "checkpoint.pt")
 
 
-def _network(job: TrainJob, labels: int) -> tuple[Any, Any]:
+def _network(job: TrainJob, labels: int, checkpoint: Callable[[Any], object] = id) -> tuple[Any, Any]:
     """A detector of torchvision's own with the parts that the job asks for, and the options of its optimizer."""
     from torchvision.models.detection import MaskRCNN
     from torchvision.models.detection.ssd import SSD
@@ -112,6 +202,7 @@ def _network(job: TrainJob, labels: int) -> tuple[Any, Any]:
 
     built = models.build(job, labels)
     own, side = built.network, job.settings.image_size
+    checkpoint(own)
     mean, deviation = own.transform.image_mean, own.transform.image_std
     if isinstance(own, MaskRCNN):
         # All else of it is what torchvision's constructor made.
