@@ -43,13 +43,10 @@ def comparison(export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tools").glob("*.py")), ids=lambda path: path.stem)
-def test_every_tool_explains_itself_at_once(path: Path) -> None:
-    started = time.monotonic()
+def test_every_tool_explains_itself(path: Path) -> None:
     run = subprocess.run([sys.executable, str(path), "--help"], capture_output=True, text=True, check=True)
 
     assert "usage:" in run.stdout
-    # 0.3 s is the aim on an idle machine; a framework imported by mistake costs seconds.
-    assert time.monotonic() - started < 2
 
 
 def test_a_comparison_leaves_every_report(comparison: Path) -> None:
