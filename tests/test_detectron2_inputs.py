@@ -482,18 +482,18 @@ def test_a_batch_without_defects_teaches_background(tmp_path):
 
 
 def test_the_device_that_is_not_there_is_said():
-    from defect_detect.backends._detectron2 import environment
+    from defect_detect.backends import _settled
 
-    with pytest.raises(RunFailed, match="--set device=cpu"):
-        environment.device("cuda:77")
+    with pytest.raises(ConfigError, match="--set device=cpu"):
+        _settled.device("cuda:77")
 
 
 def test_a_state_of_something_else_is_refused(tmp_path):
-    from defect_detect.backends._detectron2 import progress
+    from defect_detect.backends import _progress
 
     buffer = io.BytesIO()
     torch.save({"format": "another"}, buffer)
     for content, says in ((b"no", "can't be read"), (buffer.getvalue(), "not a state of a detectron2 training")):
         (tmp_path / "state").write_bytes(content)
         with pytest.raises(RunFailed, match=says):
-            progress.read(tmp_path / "state")
+            _progress.read(tmp_path / "state", "defect_detect detectron2 state 2")

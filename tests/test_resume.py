@@ -507,7 +507,8 @@ def test_halved_steps_are_those_of_the_whole_batch():
     """Gradients of the parts, weighed by their images, are the gradient of the batch where the loss is a mean."""
     import torch
 
-    from defect_detect.backends._torchvision import progress, steps
+    from defect_detect.backends import _progress
+    from defect_detect.backends._torchvision import steps
 
     class Mean(torch.nn.Module):
         def __init__(self) -> None:
@@ -524,8 +525,9 @@ def test_halved_steps_are_those_of_the_whole_batch():
         seen: list[int] = []
         network = Mean()
         optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-        now = progress.Progress(
-            network=network, optimizer=optimizer, rate=None, scaler=torch.amp.GradScaler(enabled=False),
+        now = _progress.Progress(
+            format="defect_detect torchvision state 2", network=network,
+            optimizer=optimizer, rate=None, scaler=torch.amp.GradScaler(enabled=False),
             device=torch.device("cpu"), initial="none", at_once=at_once,
         )  # fmt: skip
         loss = steps.step(now, batch, clip=1e9, least=2)

@@ -15,8 +15,7 @@ keys. What differs from detectron2's own training, and why:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -24,8 +23,10 @@ import numpy as np
 
 from defect_detect.backends import Capabilities, Watch
 from defect_detect.backends._detectron2 import environment
-from defect_detect.backends._memory import predicting, ran_out
-from defect_detect.errors import ConfigError, DefectDetectError, Fault, RunFailed
+from defect_detect.backends._failing import translated
+from defect_detect.backends._memory import predicting
+from defect_detect.backends._settled import torch_device
+from defect_detect.errors import ConfigError, Fault
 from defect_detect.job import PredictOutcome, TrainJob, TrainOutcome
 from defect_detect.tables import Dataset, Predictions
 
@@ -49,8 +50,9 @@ def train(job: TrainJob, *, train: Dataset, val: Dataset, out: Path, watch: Watc
         from defect_detect.backends._detectron2 import configs, detecting, training, weights
     if not len(train.images):
         raise ConfigError(Fault(where="train split", expected="at least one image", found="none"))
-    device, names = environment.device(job.settings.device), [category.name for category in train.categories]
-    with environment.settled(seed=job.seed, threads=job.settings.threads, device=device), _translated("training"):
+    device, names = torch_device(job.settings.device), [category.name for category in train.categories]
+    settled = environment.settled(seed=job.seed, threads=job.settings.threads, device=device)
+    with settled, translated("training", "detectron2"):
         plan = configs.plan(
             job, classes=len(names), regions=train.has_masks, device=str(device), images=len(train.images)
         )
@@ -96,8 +98,8 @@ def predict(
     """What the checkpoint says about `data`; see `backends.Backend.predict`."""
     with environment.installed():
         from defect_detect.backends._detectron2 import configs, detecting, weights
-    where = environment.device(device)
-    with environment.settled(seed=job.seed, threads=0, device=where), _translated("prediction"):
+    where = torch_device(device)
+    with environment.settled(seed=job.seed, threads=0, device=where), translated("prediction", "detectron2"):
         # The config that the job names is not read: the checkpoint holds what it became.
         network, cfg, learned = weights.restore(
             checkpoint, job, names=[category.name for category in data.categories], device=str(where)
@@ -112,14 +114,3 @@ def predict(
     size = f"long side {cfg.INPUT.MAX_SIZE_TEST}, padded to {network.backbone.size_divisibility or 1}"
     nms_iou = configs.suppression(cfg)
     return found, PredictOutcome(nms_iou=nms_iou, input_size=size, latency=latency, halved=halved)
-
-
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    try:
-        yield
-    except DefectDetectError:
-        raise
-    except Exception as error:
-        hint = " Try a smaller `batch` or `image_size`." if ran_out(error) else ""
-        raise RunFailed(f"{what} by detectron2 failed: {type(error).__name__}: {error}{hint}") from error

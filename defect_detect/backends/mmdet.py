@@ -13,10 +13,7 @@ mmdet's own training, and why:
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from defect_detect.backends import Capabilities, Watch
-from defect_detect.backends._memory import predicting, ran_out
+from defect_detect.backends._failing import scratch, translated
+from defect_detect.backends._memory import predicting
 from defect_detect.backends._mmdet import configs, detecting, environment, loading, weights
-from defect_detect.errors import ConfigError, DefectDetectError, Fault, RunFailed
+from defect_detect.errors import ConfigError, Fault
 from defect_detect.job import PredictOutcome, TrainJob, TrainOutcome
 from defect_detect.tables import Dataset, Predictions
 
@@ -58,7 +56,7 @@ def train(job: TrainJob, *, train: Dataset, val: Dataset, out: Path, watch: Watc
     plan = configs.plan(job, classes=len(train.categories))
     learned = ("regions" if train.has_masks else "boxes") if plan.masks else "none"
     names = [category.name for category in train.categories]
-    with _scratch(out) as folder, environment.quiet(), _translated("training"):
+    with scratch(out, "mmdet") as folder, environment.quiet(), translated("training", "mmdet"):
         set_random_seed(job.seed)
         with loading.tensors_only():
             network, start = MODELS.build(plan.model), watch.resume()
@@ -107,7 +105,7 @@ def predict(
     environment.start(0)
     where = environment.device(device)
     # The config that the job names is not read: it is a program, and the job may be a stranger's.
-    with environment.quiet(), _translated("prediction"):
+    with environment.quiet(), translated("prediction", "mmdet"):
         network, steps, learned, nms_iou = weights.restore(checkpoint, job, names=[one.name for one in data.categories])
         network.to(where)
         (said, seconds), halved = predicting(
@@ -129,24 +127,3 @@ def _detect(
         network, data, steps=steps, floor=settings.score_floor, cap=settings.max_detections, batch=batch,
         regions=regions, done=done or (lambda _: None),
     )  # fmt: skip
-
-
-@contextmanager
-def _scratch(out: Path) -> Iterator[Path]:
-    """A folder in the run folder for what mmengine can't be kept from writing; gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix=".mmdet_", dir=out))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    try:
-        yield
-    except DefectDetectError:
-        raise
-    except Exception as error:
-        hint = ". Try a smaller `batch` or `image_size`" if ran_out(error) else ""
-        raise RunFailed(f"{what} by mmdet failed: {type(error).__name__}: {error}{hint}") from error

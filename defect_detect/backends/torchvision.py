@@ -19,6 +19,7 @@ import numpy as np
 
 from defect_detect.backends import Capabilities, Watch
 from defect_detect.backends._memory import predicting
+from defect_detect.backends._settled import settled, torch_device
 from defect_detect.errors import ConfigError, Fault, FrameworkMissing
 from defect_detect.job import PredictOutcome, TrainJob, TrainOutcome
 from defect_detect.tables import Dataset, Predictions
@@ -43,8 +44,8 @@ def train(job: TrainJob, *, train: Dataset, val: Dataset, out: Path, watch: Watc
         from defect_detect.backends._torchvision import loop, models, weights
     if not len(train.images):
         raise ConfigError(Fault(where="train split", expected="at least one image", found="none"))
-    device, labels = loop.device_of(job.settings.device), len(train.categories) + 1
-    with loop.settled(seed=job.seed, threads=job.settings.threads, device=device):
+    device, labels = torch_device(job.settings.device), len(train.categories) + 1
+    with settled(seed=job.seed, threads=job.settings.threads, device=device):
         detector = models.build(job, labels)
         learned = ("regions" if train.has_masks else "boxes") if detector.masks else "none"
         done = loop.train(
@@ -82,9 +83,9 @@ def predict(
 ) -> tuple[Predictions, PredictOutcome]:
     """What the checkpoint says about `data`; see `backends.Backend.predict`."""
     with _installed():
-        from defect_detect.backends._torchvision import detect, loop, models, weights
-    where, labels = loop.device_of(device), len(data.categories) + 1
-    with loop.settled(seed=job.seed, threads=job.settings.threads, device=where):
+        from defect_detect.backends._torchvision import detect, models, weights
+    where, labels = torch_device(device), len(data.categories) + 1
+    with settled(seed=job.seed, threads=job.settings.threads, device=where):
         detector = models.build(job, labels)
         learned = weights.restore(detector.network, job, labels=labels, path=checkpoint)
         detector.network.to(where)

@@ -7,16 +7,14 @@ framework. `_ultralytics/` holds the parts.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from defect_detect.backends import Capabilities, Watch
+from defect_detect.backends._failing import scratch, translated
 from defect_detect.backends._memory import halved, predicting, ran_out
+from defect_detect.backends._settled import device as device_of
 from defect_detect.backends._ultralytics import (
     detecting,
     environment,
@@ -27,7 +25,7 @@ from defect_detect.backends._ultralytics import (
     weights,
 )
 from defect_detect.backends._ultralytics.progress import Progress
-from defect_detect.errors import DefectDetectError, Fault, RunFailed, Unsupported
+from defect_detect.errors import Fault, RunFailed, Unsupported
 from defect_detect.job import Epoch, PredictOutcome, TrainJob, TrainOutcome
 from defect_detect.tables import Dataset, Predictions
 
@@ -50,7 +48,7 @@ def train(job: TrainJob, *, train: Dataset, val: Dataset, out: Path, watch: Watc
     """
     _known(job)
     threads = environment.start(job.settings.threads)
-    device = environment.device(job.settings.device)
+    device = device_of(job.settings.device)
     task = job.options.get("task") or ("segment" if train.has_masks else "detect")
     if task == "segment" and not train.has_masks:
         found = "segment for a dataset without masks"
@@ -62,7 +60,7 @@ def train(job: TrainJob, *, train: Dataset, val: Dataset, out: Path, watch: Watc
         now.of(progress.read(start.state))
         now.kept = start.state
     while start is None or not start.stop:
-        with _scratch(out) as folder, _translated("training"):
+        with scratch(out, "ultralytics") as folder, translated("training", "ultralytics"):
             trainer = _trainer(job, now, train=train, val=val, watch=watch, task=task, folder=folder, device=device)
             environment.use_threads(threads)
             full = _until_memory_runs_out(trainer)
@@ -151,7 +149,7 @@ def predict(
     environment.start(0)  # the prediction's own threads, by its environment
     import torch
 
-    where = environment.device(device)
+    where = device_of(device)
     trained, saved = network.load(checkpoint)
     names = [category.name for category in data.categories]
     if (saved.model, saved.names) != (job.model, names):
@@ -164,7 +162,7 @@ def predict(
     # As its own predictor has it: convolutions on a CPU ran 20 % faster.
     trained.to(where, memory_format=torch.channels_last)
     of = len(data.images)
-    with _translated("prediction"):
+    with translated("prediction", "ultralytics"):
         (said, seconds), smaller = predicting(
             job.settings, batch,
             lambda at_once: _detect(
@@ -193,23 +191,3 @@ def _detect(
 def _known(job: TrainJob) -> None:
     if job.model not in models:
         raise Unsupported(Fault(where="model", expected=" | ".join(models), found=repr(job.model)))
-
-
-@contextmanager
-def _scratch(out: Path) -> Iterator[Path]:
-    """A folder in the run folder for what ultralytics can't be kept from writing; gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix=".ultralytics_", dir=out))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    try:
-        yield
-    except DefectDetectError:
-        raise
-    except Exception as error:
-        raise RunFailed(f"{what} by ultralytics failed: {type(error).__name__}: {error}") from error

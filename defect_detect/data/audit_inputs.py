@@ -113,6 +113,12 @@ def _mmdet_mask_rcnn(asked: Detector) -> Input:
     )
 
 
+def _mmdet_config(asked: Detector) -> Input:
+    # Of others' configs no more is known than that mmdet's SSDs stretch, and nearly all else keeps the aspect ratio.
+    ssd = str(asked.options.get("config", "")).rpartition("/")[2].startswith("ssd")
+    return Input(side=asked.image_size, stretch=ssd, source="the name of mmdet's config")
+
+
 def _detectron2_rcnn(asked: Detector) -> Input:
     return Input(
         side=asked.image_size, stride=4, source="detectron2/configs/Base-RCNN-FPN.yaml: the RPN reads p2, which has"
@@ -131,6 +137,7 @@ _FAMILIES: Sequence[tuple[str, str, Callable[[Detector], Input]]] = (
     ("torchvision", "mask_rcnn", _mask_rcnn),
     ("mmdet", "ssd", _mmdet_ssd),
     ("mmdet", "mask_rcnn", _mmdet_mask_rcnn),
+    ("mmdet", "config", _mmdet_config),
     ("detectron2", "mask_rcnn", _detectron2_rcnn),
     ("detectron2", "faster_rcnn", _detectron2_rcnn),
     ("classical", "", _classical),

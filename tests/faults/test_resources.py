@@ -340,7 +340,9 @@ def test_ctrl_c_twice_ends_it_all_the_same(command: cycles.Command, reference: c
         time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         told = process.communicate(timeout=60)[1]
-    assert (process.returncode, "Traceback" in told) == (130, False), told
+    # A shell says 130 of both: ended by the second one's default once Python was on its way out.
+    assert process.returncode in {130, -signal.SIGINT}, told
+    assert "Traceback" not in told
     assert [one for one in psutil.Process().children(recursive=True) if cycles._alive(one)] == []
 
     said(cycles.run(command, out, {}, place), 0)

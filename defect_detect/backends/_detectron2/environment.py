@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from defect_detect.errors import Fault, FrameworkMissing, RunFailed
+from defect_detect.backends import _settled
+from defect_detect.errors import Fault, FrameworkMissing
 
 INSTALL = "python tools/make_env.py detectron2"
 
@@ -33,48 +34,18 @@ def installed() -> Iterator[None]:
         ) from error  # fmt: skip
 
 
-def device(name: str) -> Any:
-    """The torch device that `auto`, `cpu`, `cuda` or `cuda:N` means.
+@contextlib.contextmanager
+def settled(*, seed: int, threads: int, device: Any) -> Iterator[None]:
+    """`_settled.settled`, and the chance of detectron2's augmentations; no losses fused.
 
-    Raises:
-        RunFailed: a GPU that isn't there.
+    Compiled losses (RetinaNet's) are fused after some calls, to the last bit another result: a training that
+    was killed would tell in which call it went on.
     """
     import torch
 
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(name)
-        torch.zeros(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise RunFailed(f"device {name!r} can't be used: {reason}; use --set device=cpu") from error
-    return chosen
-
-
-@contextlib.contextmanager
-def settled(*, seed: int, threads: int, device: Any) -> Iterator[None]:
-    """Chance, threads and the choice of algorithms fixed inside, and as they were after it."""
-    import torch
-
-    before, exact = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    filling = torch.utils.deterministic.fill_uninitialized_memory
-    if threads:
-        torch.set_num_threads(threads)
-    try:
-        # Compiled losses (RetinaNet's) are fused after some calls, to the last bit another result: a training that
-        # was killed would tell in which call it went on.
-        with torch.random.fork_rng(), drawing([seed]), torch.jit.optimized_execution(False):
-            torch.manual_seed(seed)
-            # On a GPU some operations of detection have no deterministic form.
-            torch.use_deterministic_algorithms(device.type == "cpu")
-            # Filling fresh memory with NaN, which that switches on, finds bugs and costs time.
-            torch.utils.deterministic.fill_uninitialized_memory = False
-            yield
-    finally:
-        torch.utils.deterministic.fill_uninitialized_memory = filling
-        torch.use_deterministic_algorithms(exact)
-        torch.set_num_threads(before)
+    fixed = _settled.settled(seed=seed, threads=threads, device=device)
+    with fixed, drawing([seed]), torch.jit.optimized_execution(False):
+        yield
 
 
 @contextlib.contextmanager

@@ -14,17 +14,20 @@ from detectron2.solver import build_lr_scheduler, build_optimizer
 from detectron2.utils.events import EventStorage
 
 from defect_detect.backends import Watch, Writer
+from defect_detect.backends import _progress as states
 from defect_detect.backends._detectron2 import ignoring
-from defect_detect.backends._detectron2 import progress as states
 from defect_detect.backends._detectron2.configs import Plan
 from defect_detect.backends._detectron2.pictures import Order, TrainingPictures
-from defect_detect.backends._detectron2.progress import Progress
 from defect_detect.backends._memory import halved, ran_out, told
+from defect_detect.backends._progress import Progress
 from defect_detect.errors import RunFailed
 from defect_detect.job import TrainJob
 from defect_detect.tables import Dataset, Predictions
 
 T = TypeVar("T")
+_STATE = "defect_detect detectron2 state 2"
+_BESIDE = ("loss_normalizer",)
+"""RetinaNet's moving average of positives."""
 _RATE = "try a lower learning rate (--set learning_rate=...)"
 
 
@@ -52,12 +55,13 @@ def train(
     )  # fmt: skip
     optimizer = build_optimizer(plan.cfg, network)
     now = Progress(
+        format=_STATE, beside=_BESIDE,
         network=network, optimizer=optimizer, rate=build_lr_scheduler(plan.cfg, optimizer), device=device,
         initial=initial, at_once=settings.batch, scaler=torch.amp.GradScaler(enabled=plan.cfg.SOLVER.AMP.ENABLED),
     )  # fmt: skip
     first = 1
     if start is not None:
-        now.take_up(states.read(start.state))
+        now.take_up(states.read(start.state, _STATE))
         first = settings.epochs + 1 if start.stop else start.epoch + 1
     for epoch in range(first, settings.epochs + 1):
         order.epoch = epoch

@@ -16,6 +16,7 @@ from detectron2.utils.file_io import Detectron2Handler
 from defect_detect.backends._detectron2 import arrays, configs
 from defect_detect.backends._detectron2.configs import Plan
 from defect_detect.backends._trust import unsafe
+from defect_detect.backends._weights import enough
 from defect_detect.data.files import sha256_file
 from defect_detect.errors import ConfigError, Fault, FrameworkMissing, RunFailed
 from defect_detect.job import TrainJob
@@ -49,16 +50,7 @@ def initialize(network: Any, job: TrainJob, plan: Plan) -> str:
         state = {name: tensor for name, tensor in state.items() if not name.startswith(_FOREIGN_CLASSES)}
     own = network.state_dict()
     fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
-    backbone = [name for name in own if name.startswith("backbone.")]
-    found = sum(name in fitting for name in backbone)
-    if found * 2 < len(backbone):
-        raise ConfigError(
-            Fault(
-                where=f"weights {source}", expected=f"weights of {job.model}",
-                found=f"{found} of {len(backbone)} backbone tensors that fit",
-                fix="Give a checkpoint of the same model and options, or a file of detectron2's zoo",
-            )
-        )  # fmt: skip
+    enough(fitting, network, source=source, model=job.model, whose="detectron2's zoo")
     network.load_state_dict(fitting, strict=False)
     return f"{source} sha256:{sha256_file(path)}"
 

@@ -9,7 +9,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from defect_detect.errors import ConfigError, Fault, FrameworkMissing, Unsupported
+from defect_detect.backends import _settled
+from defect_detect.errors import Fault, FrameworkMissing
 
 INSTALL = "python tools/make_env.py mmdet"
 
@@ -64,20 +65,13 @@ def device(name: str) -> str:
     import torch
     from mmengine.device import utils
 
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    kind, _, index = ("cuda:0" if count else "cpu").partition(":") if name == "auto" else name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
-        raise Unsupported(Fault(where="device", expected="auto | cpu | cuda:N", found=repr(name)))
+    chosen = _settled.device(name)
+    kind, _, index = chosen.partition(":")
     if kind == "cuda":
-        if int(index or 0) >= count:
-            found = f"{name!r} on a machine with {count} GPUs"
-            raise ConfigError(
-                Fault(where="device", expected="a device that torch can use", found=found, fix="Set cpu.")
-            )
-        torch.cuda.set_device(int(index or 0))
+        torch.cuda.set_device(int(index))
     # mmengine takes whatever is there and has no setting for it (mmengine/device/utils.py, DEVICE).
     utils.DEVICE = kind
-    return f"cuda:{index or 0}" if kind == "cuda" else "cpu"
+    return chosen
 
 
 @contextmanager

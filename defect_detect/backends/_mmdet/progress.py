@@ -6,7 +6,6 @@ leave out chance.
 
 from __future__ import annotations
 
-import pickle
 import random
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,12 +15,11 @@ import numpy as np
 import torch
 from mmengine.hooks import EMAHook
 
+from defect_detect.backends import _progress as states
 from defect_detect.backends._mmdet.loop import Room
-from defect_detect.errors import RunFailed
 from defect_detect.job import Halved
 
-_FORMAT = "defect_detect mmdet state 1"
-_UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError, AttributeError, TypeError)
+_FORMAT = "defect_detect mmdet state 2"
 
 
 def write(file: BinaryIO, runner: Any, room: Room, *, initial: str, seen: set[int]) -> None:
@@ -40,18 +38,8 @@ def write(file: BinaryIO, runner: Any, room: Room, *, initial: str, seen: set[in
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What `write` wrote.
-
-    Raises:
-        RunFailed: it is something else.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        raise RunFailed(f"{path} can't be read: {str(error).partition(chr(10))[0]}; remove the run folder") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise RunFailed(f"{path} is not a state of an mmdet training; remove the run folder")
-    return content
+    """What `write` wrote; raises RunFailed for something else."""
+    return states.read(path, _FORMAT)
 
 
 def take_up(runner: Any, content: dict[str, Any], room: Room, *, epoch: int) -> None:
@@ -60,7 +48,7 @@ def take_up(runner: Any, content: dict[str, Any], room: Room, *, epoch: int) -> 
     Raises:
         RunFailed: the state is of another network, optimizer or schedule.
     """
-    try:
+    with states.fitting():
         runner.model.load_state_dict(content["network"])
         runner.optim_wrapper.load_state_dict(content["optimizer"])
         for scheduler, state in zip(runner.param_schedulers, content["rates"], strict=True):
@@ -76,8 +64,6 @@ def take_up(runner: Any, content: dict[str, Any], room: Room, *, epoch: int) -> 
                 parameter.grad = content["gradients"][name].to(parameter.device)
         room.at_once, room.halved = content["at_once"], msgspec.convert(content["halved"], list[Halved])
         _draw_on(content["chance"])
-    except (*_UNREADABLE, msgspec.ValidationError) as error:
-        raise RunFailed(f"the state of the training doesn't fit it: {error}; remove the run folder") from error
 
 
 def _averages(runner: Any) -> list[Any]:

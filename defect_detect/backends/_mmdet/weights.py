@@ -8,8 +8,9 @@ from typing import Any, BinaryIO
 
 from defect_detect.backends._mmdet import configs, loading, named
 from defect_detect.backends._trust import unsafe
+from defect_detect.backends._weights import enough
 from defect_detect.data.files import sha256_file
-from defect_detect.errors import ConfigError, Fault, FrameworkMissing, RunFailed
+from defect_detect.errors import Fault, FrameworkMissing, RunFailed
 from defect_detect.job import TrainJob
 
 _FORMAT = "defect_detect mmdet 1"
@@ -43,16 +44,7 @@ def initialize(network: Any, job: TrainJob, config: Any) -> str:
     state = _tensors(path, job.settings.trust_checkpoint)
     own = network.state_dict()
     fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
-    backbone = [name for name in own if name.startswith("backbone.")]
-    found = sum(name in fitting for name in backbone)
-    if found * 2 < len(backbone):
-        raise ConfigError(
-            Fault(
-                where=f"weights {source}", expected=f"weights of {job.model}",
-                found=f"{found} of {len(backbone)} backbone tensors that fit",
-                fix="Give a checkpoint of the same model and options, or a file of mmdet's zoo",
-            )
-        )  # fmt: skip
+    enough(fitting, network, source=str(source), model=job.model, whose="mmdet's zoo")
     network.load_state_dict(fitting, strict=False)
     network.is_init = True  # else the runner fills it anew
     return f"{source} sha256:{sha256_file(path)}"

@@ -2,66 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gc
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
 
 from defect_detect.backends import Watch, Writer
+from defect_detect.backends import _progress as states
 from defect_detect.backends._memory import halved, ran_out, told
-from defect_detect.backends._torchvision import progress as states
+from defect_detect.backends._progress import Progress
 from defect_detect.backends._torchvision import steps
 from defect_detect.backends._torchvision.detect import predict
 from defect_detect.backends._torchvision.models import Detector
 from defect_detect.backends._torchvision.pictures import CACHE_BYTES, Batches, TrainingPictures
-from defect_detect.backends._torchvision.progress import Progress
 from defect_detect.errors import RunFailed
 from defect_detect.job import TrainJob
 from defect_detect.tables import Dataset, Predictions
 
 T = TypeVar("T")
-
-
-def device_of(name: str) -> Any:
-    """The torch device that a job's `device` means.
-
-    Raises:
-        RunFailed: a GPU that isn't there.
-    """
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise RunFailed(f"device {name!r} can't be used: {reason}; use --set device=cpu") from error
-    return device
-
-
-@contextlib.contextmanager
-def settled(*, seed: int, threads: int, device: Any) -> Iterator[None]:
-    """Chance, threads and the choice of algorithms fixed inside, and as they were after it."""
-    before, exact = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    filling = torch.utils.deterministic.fill_uninitialized_memory
-    if threads:
-        torch.set_num_threads(threads)
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            # On a GPU some operations of detection have no deterministic form.
-            torch.use_deterministic_algorithms(device.type == "cpu")
-            # Filling fresh memory with NaN, which that switches on, finds bugs and costs time.
-            torch.utils.deterministic.fill_uninitialized_memory = False
-            yield
-    finally:
-        torch.utils.deterministic.fill_uninitialized_memory = filling
-        torch.use_deterministic_algorithms(exact)
-        torch.set_num_threads(before)
+_STATE = "defect_detect torchvision state 2"
 
 
 def train(
@@ -86,13 +48,14 @@ def train(
     batches = Batches(len(data), settings.batch, least=detector.least_batch, seed=job.seed)
     optimizer = steps.optimizer(network, detector.optimizer, job)
     now = Progress(
+        format=_STATE,
         network=network, optimizer=optimizer, device=device, initial=initial, at_once=settings.batch,
         rate=steps.schedule(optimizer, detector.optimizer.warmup, settings.epochs, len(batches)),
         scaler=torch.amp.GradScaler(enabled=settings.amp and device.type == "cuda"),
     )  # fmt: skip
     first = 1
     if start is not None:
-        now.take_up(states.read(start.state))
+        now.take_up(states.read(start.state, _STATE))
         first = settings.epochs + 1 if start.stop else start.epoch + 1
     loader = torch.utils.data.DataLoader(
         data, batch_sampler=batches, num_workers=settings.workers, collate_fn=list,

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from defect_detect.backends._progress import Progress
 from defect_detect.backends._torchvision.options import Optimizer
-from defect_detect.backends._torchvision.progress import Progress
 from defect_detect.job import TrainJob
 
 _SCRATCH_RATE, _GIVEN_RATE = 1e-3, 2e-4

@@ -16,8 +16,9 @@ from torchvision.models.detection import (
 )
 
 from defect_detect.backends._trust import unsafe
+from defect_detect.backends._weights import enough
 from defect_detect.data.files import sha256_file
-from defect_detect.errors import ConfigError, Fault, FrameworkMissing, RunFailed
+from defect_detect.errors import Fault, FrameworkMissing, RunFailed
 from defect_detect.job import TrainJob
 
 _FORMAT = "defect_detect torchvision 1"
@@ -54,16 +55,7 @@ def initialize(network: Any, job: TrainJob) -> str:
         path = Path(job.settings.weights)
         source, state = str(path), _tensors(path, job.settings.trust_checkpoint)
     filled = _transfer(network, state)
-    backbone = [name for name in network.state_dict() if name.startswith("backbone.")]
-    fitting = sum(name in filled for name in backbone)
-    if fitting * 2 < len(backbone):
-        raise ConfigError(
-            Fault(
-                where=f"weights {source}", expected=f"weights of {job.model}",
-                found=f"{fitting} of {len(backbone)} backbone tensors that fit",
-                fix="Give a checkpoint of the same model and options, or a file of torchvision's",
-            )
-        )  # fmt: skip
+    enough(filled, network, source=source, model=job.model, whose="torchvision's")
     return f"{source} sha256:{sha256_file(path)}"
 
 

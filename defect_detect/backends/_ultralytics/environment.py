@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 
-from defect_detect.errors import ConfigError, Fault, FrameworkMissing, Unsupported
+from defect_detect.errors import Fault, FrameworkMissing
 
 _SWITCHES = {
     "YOLO_OFFLINE": "1",  # else the import looks two hosts up to see whether there is a network
@@ -75,26 +75,3 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def device(name: str) -> str:
-    """`cpu` or `cuda:N` for `auto`, `cpu`, `cuda` or `cuda:N`.
-
-    Raises:
-        ConfigError: this machine has no such device.
-        Unsupported: another kind of device.
-    """
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "auto":
-        return "cuda:0" if count else "cpu"
-    if name == "cpu":
-        return name
-    kind, _, index = name.partition(":")
-    if kind != "cuda" or not (index or "0").isdigit():
-        raise Unsupported(Fault(where="device", expected="auto | cpu | cuda:N", found=repr(name)))
-    if int(index or 0) >= count:
-        found = f"{name!r} on a machine with {count} GPUs"
-        raise ConfigError(Fault(where="device", expected="a device that torch can use", found=found, fix="Set cpu."))
-    return f"cuda:{index or 0}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import collections
 import itertools
-import pickle
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,11 +17,10 @@ from typing import Any, BinaryIO
 import msgspec
 import numpy as np
 
-from defect_detect.errors import RunFailed
+from defect_detect.backends import _progress as states
 from defect_detect.job import Halved
 
 _FORMAT = "defect_detect ultralytics state 1"
-_UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError, AttributeError, TypeError)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,20 +62,8 @@ def write(file: BinaryIO, now: Progress, trainer: Any) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What `write` wrote.
-
-    Raises:
-        RunFailed: it is something else.
-    """
-    import torch
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        raise RunFailed(f"{path} can't be read: {str(error).partition(chr(10))[0]}; remove the run folder") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise RunFailed(f"{path} is not a state of an ultralytics training; remove the run folder")
-    return content
+    """What `write` wrote; raises RunFailed for something else."""
+    return states.read(path, _FORMAT)
 
 
 def take_up(trainer: Any, content: dict[str, Any]) -> None:
@@ -88,7 +74,7 @@ def take_up(trainer: Any, content: dict[str, Any]) -> None:
     Raises:
         RunFailed: it is of another network or optimizer.
     """
-    try:
+    with states.fitting():
         done = int(content["epochs"])
         trainer.model.load_state_dict(content["network"])
         trainer.ema.ema.load_state_dict(content["averaged"])
@@ -103,8 +89,6 @@ def take_up(trainer: Any, content: dict[str, Any]) -> None:
         trainer.start_epoch = done
         _pictures(trainer, content, done)
         _restore_chance(content["chance"], trainer.device)
-    except _UNREADABLE as error:
-        raise RunFailed(f"the state of the training doesn't fit it: {error}; remove the run folder") from error
 
 
 def gradients(trainer: Any, content: dict[str, Any]) -> None:
