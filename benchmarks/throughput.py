@@ -267,6 +267,8 @@ def main() -> None:
     parser.add_argument("--frameworks", nargs="+", choices=CONFIGURED, default=list(CONFIGURED))
     parser.add_argument("--only", default="", metavar="TEXT", help="configs whose path has this in it")
     arguments = parser.parse_args()
+    if arguments.epochs < 2:
+        parser.error("--epochs takes at least 2: the first is not counted")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
     here = [name for name in arguments.frameworks if importlib.util.find_spec(name)]
