@@ -6,7 +6,7 @@ import contextlib
 import gc
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from defect_detect.errors import RunFailed
 from defect_detect.job import Halved, Settings
@@ -50,6 +50,44 @@ def halved(settings: Settings, *, at_once: int, least: int, epoch: int, step: in
     return Halved(epoch=epoch, step=step, batch=at_once // 2)
 
 
+class Room(Protocol):
+    """What knows how many images the network sees at once, and since when."""
+
+    at_once: int
+    halved: list[Halved]
+
+
+def making_room(
+    room: Room, settings: Settings, *, least: int, epoch: int, step: int, work: Callable[[], T],
+    undo: Callable[[], object],
+) -> T:  # fmt: skip
+    """What `work` returns, with fewer images at once each time that memory runs out; `undo` comes between.
+
+    Raises:
+        RunFailed: that is not allowed, or they can't be fewer than `least`.
+    """
+    while True:
+        try:
+            return work()
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+        # Here, where the error no longer holds the tensors that didn't fit.
+        record = halved(settings, at_once=room.at_once, least=least, epoch=epoch, step=step)
+        room.halved.append(record)
+        room.at_once = record.batch
+        undo()
+        free()
+
+
+def free() -> None:
+    """Give back what nothing holds any more, the GPU's too."""
+    gc.collect()
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 @contextlib.contextmanager
 def told(doing: str, fix: str) -> Iterator[None]:
     """Say that memory ran out while `doing` this, and what to do.
@@ -85,7 +123,4 @@ def predicting(settings: Settings, batch: int, work: Callable[[int], T]) -> tupl
         batch //= 2
         record.append(Halved(epoch=0, step=0, batch=batch))
         print(f"{text}; goes on with {batch}")  # noqa: T201  the log
-        gc.collect()
-        torch: Any = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free()

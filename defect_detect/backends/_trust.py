@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from defect_detect.backends._progress import UNREADABLE
 from defect_detect.errors import ConfigError, Fault
 
-_UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError, AttributeError, TypeError)
 _NAMED = 5
 
 
@@ -28,7 +27,7 @@ def unsafe(path: Path, trust: str, reason: str) -> Any:
     try:
         content = path.read_bytes()
         wanted = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ConfigError(_unreadable(path, reason)) from error
     digest = hashlib.sha256(content).hexdigest()
     if digest != trust:

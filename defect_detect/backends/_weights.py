@@ -3,9 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from pathlib import Path
 from typing import Any
 
-from defect_detect.errors import ConfigError, Fault
+from defect_detect.backends._progress import UNREADABLE
+from defect_detect.errors import ConfigError, Fault, RunFailed
+from defect_detect.job import TrainJob
+
+
+def content(path: Path) -> Any:
+    """What a checkpoint holds: tensors and plain values.
+
+    Raises:
+        RunFailed: the file is missing, damaged, or holds code.
+    """
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        reason = str(error).partition("\n")[0]
+        raise RunFailed(f"{path} can't be read as a checkpoint ({reason}); train the detector again") from error
+
+
+def checkpoint(path: Path, wanted: str, job: TrainJob, names: list[str]) -> dict[str, Any]:
+    """The checkpoint of format `wanted`, of the job's model and of classes of these names.
+
+    Raises:
+        RunFailed: it is missing, damaged, or of something else.
+    """
+    found = content(path)
+    if not isinstance(found, dict) or found.get("format") != wanted:
+        raise RunFailed(f"{path} is not a checkpoint of the {job.framework} backend; train the detector again")
+    if (found["model"], found["names"]) != (job.model, names):
+        raise RunFailed(f"{path} is of {found['model']} for {found['names']}, not of {job.model} for {names}")
+    return found
 
 
 def enough(filled: Container[str], network: Any, *, source: str, model: str, whose: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from defect_detect.backends import Capabilities, Watch
 from defect_detect.backends._failing import scratch, translated
-from defect_detect.backends._memory import halved, predicting, ran_out
+from defect_detect.backends._memory import free, halved, predicting, ran_out
 from defect_detect.backends._settled import device as device_of
 from defect_detect.backends._ultralytics import (
     detecting,
@@ -70,13 +70,13 @@ def train(job: TrainJob, *, train: Dataset, val: Dataset, out: Path, watch: Watc
         record = halved(job.settings, at_once=now.at_once, least=1, epoch=full[0], step=full[1])
         now.halved.append(record)
         now.at_once = record.batch
-        environment.free_memory()
+        free()
     watch.deliver(out / _CHECKPOINT)
-    free = {name for name, free in zip(train.images.file, train.defect_free, strict=True) if free}
+    sound = {name for name, good in zip(train.images.file, train.defect_free, strict=True) if good}
     return TrainOutcome(
         checkpoint=_CHECKPOINT,
         images_seen=len(now.seen),
-        defect_free_seen=len(now.seen & free),
+        defect_free_seen=len(now.seen & sound),
         parameters=now.parameters,
         initial_weights=now.initial,
         masks="regions" if task == "segment" else "none",

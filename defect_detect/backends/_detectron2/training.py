@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import gc
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,13 +17,12 @@ from defect_detect.backends import _progress as states
 from defect_detect.backends._detectron2 import ignoring
 from defect_detect.backends._detectron2.configs import Plan
 from defect_detect.backends._detectron2.pictures import Order, TrainingPictures
-from defect_detect.backends._memory import halved, ran_out, told
+from defect_detect.backends._memory import making_room, told
 from defect_detect.backends._progress import Progress
 from defect_detect.errors import RunFailed
 from defect_detect.job import TrainJob
 from defect_detect.tables import Dataset, Predictions
 
-T = TypeVar("T")
 _STATE = "defect_detect detectron2 state 2"
 _BESIDE = ("loss_normalizer",)
 """RetinaNet's moving average of positives."""
@@ -69,7 +67,10 @@ def train(
             loss = _epoch(now, loader, job=job, names=pictures.images.file, epoch=epoch, watch=watch)
         if not now.finite:
             raise RunFailed(f"the weights are not finite after epoch {epoch}; {_RATE}")
-        said = _fitting(now, job, epoch=epoch, step=0, work=lambda: predict(now.at_once))
+        said = making_room(
+            now, job.settings, least=1, epoch=epoch, step=0, work=lambda: predict(now.at_once),
+            undo=now.optimizer.zero_grad,
+        )  # fmt: skip
         verdict = watch.epoch(epoch, loss, said)
         watch.keep(now.write, checkpoint if verdict.best else None)
         if verdict.stop:
@@ -85,7 +86,9 @@ def _epoch(now: Progress, loader: Any, *, job: TrainJob, names: tuple[str, ...],
         for done, batch in enumerate(loader, start=1):
             now.seen.update(one["row"] for one in batch)
             work = functools.partial(_step, now, batch)
-            loss = _fitting(now, job, epoch=epoch, step=done, work=work)
+            loss = making_room(
+                now, job.settings, least=1, epoch=epoch, step=done, work=work, undo=now.optimizer.zero_grad
+            )
             if not math.isfinite(loss):
                 which = ", ".join(names[row] for row in sorted(one["row"] for one in batch))
                 raise RunFailed(
@@ -130,25 +133,3 @@ def _step(now: Progress, batch: list[Any]) -> float:
     scaler.step(optimizer)
     scaler.update()
     return total
-
-
-def _fitting(now: Progress, job: TrainJob, *, epoch: int, step: int, work: Callable[[], T]) -> T:
-    """What `work` returns, with fewer images at once each time that memory runs out.
-
-    Raises:
-        RunFailed: that is not allowed, or they can't be fewer.
-    """
-    while True:
-        try:
-            return work()
-        except (RuntimeError, MemoryError) as error:
-            if not ran_out(error):
-                raise
-        # Here, where the error no longer holds the tensors that didn't fit.
-        record = halved(job.settings, at_once=now.at_once, least=1, epoch=epoch, step=step)
-        now.halved.append(record)
-        now.at_once = record.batch
-        now.optimizer.zero_grad()
-        gc.collect()
-        if now.device.type == "cuda":
-            torch.cuda.empty_cache()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,8 +14,9 @@ from detectron2.utils.file_io import Detectron2Handler
 
 from defect_detect.backends._detectron2 import arrays, configs
 from defect_detect.backends._detectron2.configs import Plan
+from defect_detect.backends._progress import UNREADABLE
 from defect_detect.backends._trust import unsafe
-from defect_detect.backends._weights import enough
+from defect_detect.backends._weights import checkpoint, enough
 from defect_detect.data.files import sha256_file
 from defect_detect.errors import ConfigError, Fault, FrameworkMissing, RunFailed
 from defect_detect.job import TrainJob
@@ -25,9 +25,6 @@ _FORMAT = "defect_detect detectron2 1"
 _HOST = "https://dl.fbaipublicfiles.com/"
 """Of detectron2's zoo: what another address holds is not fetched."""
 _FOREIGN_CLASSES = ("roi_heads.box_predictor.", "roi_heads.mask_head.predictor.", "head.cls_score.")
-_UNREADABLE = (
-    OSError, RuntimeError, EOFError, pickle.UnpicklingError, LookupError, ValueError, AttributeError, TypeError,
-)  # fmt: skip
 
 
 def initialize(network: Any, job: TrainJob, plan: Plan) -> str:
@@ -71,15 +68,7 @@ def restore(path: Path, job: TrainJob, *, names: list[str], device: str) -> tupl
     Raises:
         RunFailed: the file is missing, damaged, or a checkpoint of something else.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        reason = str(error).partition("\n")[0]
-        raise RunFailed(f"{path} can't be read as a checkpoint ({reason}); train the detector again") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise RunFailed(f"{path} is not a checkpoint of the detectron2 backend; train the detector again")
-    if (content["model"], content["names"]) != (job.model, names):
-        raise RunFailed(f"{path} is of {content['model']} for {content['names']}, not of {job.model} for {names}")
+    content = checkpoint(path, _FORMAT, job, names)
     cfg = configs.restored(content["config"], device=device, path=path)
     configs.limit(cfg, job.settings)
     network = build_model(cfg)
@@ -164,7 +153,7 @@ def _tensors(path: Path, network: Any, trust: str) -> dict[str, Any]:
 def _arrays(path: Path) -> Any:
     try:
         return arrays.load(path)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         reason = str(error).partition("\n")[0]
         raise ConfigError(
             Fault(where="weights", expected="a file of arrays, as detectron2's zoo has them",
@@ -177,6 +166,6 @@ def _arrays(path: Path) -> Any:
 def _torch(path: Path, trust: str) -> Any:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         content = unsafe(path, trust, str(error).partition("\n")[0])
     return content.state_dict() if isinstance(content, torch.nn.Module) else content

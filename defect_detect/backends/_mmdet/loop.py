@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import copy
-import gc
 import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import torch
 from mmdet.models.necks import SSDNeck
 from mmengine.runner import EpochBasedTrainLoop
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import BatchSampler
 
-from defect_detect.backends._memory import halved, ran_out
+from defect_detect.backends._memory import making_room
 from defect_detect.errors import RunFailed
 from defect_detect.job import Halved, Settings
 
@@ -43,20 +41,7 @@ class Room:
         Raises:
             RunFailed: that is not allowed, or they can't be fewer.
         """
-        while True:
-            try:
-                return work()
-            except (RuntimeError, MemoryError) as error:
-                if not ran_out(error):
-                    raise
-            # Here, where the error no longer holds the tensors that didn't fit.
-            record = halved(self.settings, at_once=self.at_once, least=least, epoch=epoch, step=step)
-            self.halved.append(record)
-            self.at_once = record.batch
-            undo()
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+        return making_room(self, self.settings, least=least, epoch=epoch, step=step, work=work, undo=undo)
 
 
 class Loop(EpochBasedTrainLoop):  # type: ignore[misc]  # mmengine is untyped

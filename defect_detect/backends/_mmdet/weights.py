@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from defect_detect.backends._mmdet import configs, loading, named
+from defect_detect.backends._progress import UNREADABLE
 from defect_detect.backends._trust import unsafe
-from defect_detect.backends._weights import enough
+from defect_detect.backends._weights import checkpoint, enough
 from defect_detect.data.files import sha256_file
 from defect_detect.errors import Fault, FrameworkMissing, RunFailed
 from defect_detect.job import TrainJob
 
 _FORMAT = "defect_detect mmdet 1"
-_UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError, AttributeError, TypeError)
 
 
 def initialize(network: Any, job: TrainJob, config: Any) -> str:
@@ -93,19 +92,10 @@ def restore(path: Path, job: TrainJob, *, names: list[str]) -> tuple[Any, list[A
     Raises:
         RunFailed: the file is missing, damaged, or a checkpoint of something else.
     """
-    import torch
     from mmdet.registry import MODELS
     from mmengine.config import ConfigDict
 
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        reason = str(error).partition("\n")[0]
-        raise RunFailed(f"{path} can't be read as a checkpoint ({reason}); train the detector again") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise RunFailed(f"{path} is not a checkpoint of the mmdet backend; train the detector again")
-    if (content["model"], content["names"]) != (job.model, names):
-        raise RunFailed(f"{path} is of {content['model']} for {content['names']}, not of {job.model} for {names}")
+    content = checkpoint(path, _FORMAT, job, names)
     if (name := named.unknown([content["network"], content["steps"]])) is not None:
         raise RunFailed(f"{path} names {name}, which is no part of mmdet's; train the detector again")
     with loading.tensors_only():
@@ -148,7 +138,7 @@ def _tensors(path: Path, trust: str) -> dict[str, Any]:
     try:
         with loading.checkpoints():
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         content = unsafe(path, trust, str(error).partition("\n")[0])
     state = content.get("state") or content.get("state_dict") or content if isinstance(content, dict) else {}
     return {name: tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}

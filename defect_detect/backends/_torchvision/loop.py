@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-import gc
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
 from defect_detect.backends import Watch, Writer
 from defect_detect.backends import _progress as states
-from defect_detect.backends._memory import halved, ran_out, told
+from defect_detect.backends._memory import making_room, told
 from defect_detect.backends._progress import Progress
 from defect_detect.backends._torchvision import steps
 from defect_detect.backends._torchvision.detect import predict
@@ -22,7 +21,6 @@ from defect_detect.errors import RunFailed
 from defect_detect.job import TrainJob
 from defect_detect.tables import Dataset, Predictions
 
-T = TypeVar("T")
 _STATE = "defect_detect torchvision state 2"
 
 
@@ -86,7 +84,15 @@ def _epoch(
     for done, batch in enumerate(loader, start=1):
         now.seen.update(row for row, _, _ in batch)
         work = functools.partial(steps.step, now, batch, clip=detector.optimizer.clip, least=detector.least_batch)
-        loss = _fitting(now, job, least=detector.least_batch, epoch=epoch, step=done, work=work)
+        loss = making_room(
+            now,
+            job.settings,
+            least=detector.least_batch,
+            epoch=epoch,
+            step=done,
+            work=work,
+            undo=now.optimizer.zero_grad,
+        )
         if not math.isfinite(loss):
             names = ", ".join(pictures.images.file[row] for row in sorted({row for row, _, _ in batch}))
             raise RunFailed(
@@ -105,26 +111,4 @@ def _validate(detector: Detector, now: Progress, job: TrainJob, val: Dataset, ep
         )
         return found
 
-    return _fitting(now, job, least=1, epoch=epoch, step=0, work=work)
-
-
-def _fitting(now: Progress, job: TrainJob, *, least: int, epoch: int, step: int, work: Callable[[], T]) -> T:
-    """What `work` returns, with fewer images at once each time that memory runs out.
-
-    Raises:
-        RunFailed: that is not allowed, or they can't be fewer.
-    """
-    while True:
-        try:
-            return work()
-        except (RuntimeError, MemoryError) as error:
-            if not ran_out(error):
-                raise
-        # Here, where the error no longer holds the tensors that didn't fit.
-        record = halved(job.settings, at_once=now.at_once, least=least, epoch=epoch, step=step)
-        now.halved.append(record)
-        now.at_once = record.batch
-        now.optimizer.zero_grad()
-        gc.collect()
-        if now.device.type == "cuda":
-            torch.cuda.empty_cache()
+    return making_room(now, job.settings, least=1, epoch=epoch, step=0, work=work, undo=now.optimizer.zero_grad)

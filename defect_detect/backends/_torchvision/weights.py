@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.error import URLError
@@ -15,7 +14,9 @@ from torchvision.models.detection import (
     SSDLite320_MobileNet_V3_Large_Weights,
 )
 
+from defect_detect.backends._progress import UNREADABLE
 from defect_detect.backends._trust import unsafe
+from defect_detect.backends._weights import content as content_of
 from defect_detect.backends._weights import enough
 from defect_detect.data.files import sha256_file
 from defect_detect.errors import Fault, FrameworkMissing, RunFailed
@@ -35,7 +36,6 @@ _FOREIGN_CLASSES = (
     "roi_heads.box_predictor.",
     "roi_heads.mask_predictor.mask_fcn_logits.",
 )
-_UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError, AttributeError, TypeError)
 
 
 def initialize(network: Any, job: TrainJob) -> str:
@@ -71,7 +71,7 @@ def restore(network: Any, job: TrainJob, *, labels: int, path: Path) -> str:
     Raises:
         RunFailed: the file is missing, damaged, or a checkpoint of something else.
     """
-    content = _load(path)
+    content = content_of(path)
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise RunFailed(f"{path} is not a checkpoint of the torchvision backend; train the detector again")
     found = (content.get("model"), content.get("labels"))
@@ -87,19 +87,11 @@ def restore(network: Any, job: TrainJob, *, labels: int, path: Path) -> str:
     return str(content["masks"])
 
 
-def _load(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        reason = str(error).partition("\n")[0]
-        raise RunFailed(f"{path} can't be read as a checkpoint ({reason}); train the detector again") from error
-
-
 def _tensors(path: Path, trust: str = "") -> dict[str, Any]:
     """Named tensors of a checkpoint of ours, or of a plain state dict such as torchvision's files."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         content = unsafe(path, trust, str(error).partition("\n")[0])
     if isinstance(content, torch.nn.Module):  # a whole network, pickled
         content = content.state_dict()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import tempfile
@@ -66,12 +65,3 @@ def use_threads(count: int) -> None:
     import torch
 
     torch.set_num_threads(count)
-
-
-def free_memory() -> None:
-    """Give back what nothing holds any more, the GPU's too."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
