@@ -28,7 +28,7 @@ from typing import Any
 
 import direct
 
-from defect_detect import config
+from defect_detect import config, runner
 from defect_detect.job import Epoch, TrainJob
 from defect_detect.tables import Predictions
 from defect_detect.watching import Watching
@@ -52,7 +52,7 @@ COMMON = (
     "on_out_of_memory=fail",
 )  # fmt: skip
 WANTED = 0.97
-TRAIN, VAL, TEST = 24, 8, 32
+TRAIN, VAL, TEST = 96, 16, 96
 Time = tuple[float, float]
 """Seconds by the wall, and of CPU in this process (user and system, all threads)."""
 Rates = dict[str, Time]
@@ -269,8 +269,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.epochs < 2:
         parser.error("--epochs takes at least 2: the first is not counted")
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
+    # Both sides as a worker is started: its threads, and what it asks of the C library.
+    os.environ.update({name: value for name, value in runner.scrubbed(1).items() if name not in os.environ})
     here = [name for name in arguments.frameworks if importlib.util.find_spec(name)]
     print("absent here:", ", ".join(sorted(set(arguments.frameworks) - set(here))) or "none")
     versions = {name: importlib.metadata.version(name) for name in ("torch", "torchvision", "numpy", *here)}

@@ -108,7 +108,7 @@ def _worker(name: str) -> Iterator[Callable[[Path, job.Job], None]]:
         "    sys.argv = ['worker', run.rstrip('\\n')]\n    worker.main()\n"
     )
     process = subprocess.Popen(
-        [runner.python_of(name), "-I", "-c", program], env=runner._environment(1), text=True,
+        [runner.python_of(name), "-I", "-c", program], env=runner.scrubbed(1), text=True,
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     assert process.stdin is not None

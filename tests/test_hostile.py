@@ -307,14 +307,14 @@ def test_a_worker_sees_none_of_the_callers_environment(tiny: Path, tmp_path: Pat
 
 
 def runner_environment(extra: dict[str, str]) -> dict[str, str]:
-    script = "import json, os\nfrom defect_detect import runner\nprint(json.dumps(runner._environment(1)))"
+    script = "import json, os\nfrom defect_detect import runner\nprint(json.dumps(runner.scrubbed(1)))"
     run = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True,
                          env=os.environ | {k: v for k, v in extra.items() if not k.startswith("LD_")})  # fmt: skip
     assert json.loads(run.stdout)
     from unittest import mock
 
     with mock.patch.dict(os.environ, extra):
-        return dict(runner._environment(1))
+        return dict(runner.scrubbed(1))
 
 
 def test_no_shell_is_ever_asked() -> None:

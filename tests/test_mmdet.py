@@ -39,6 +39,14 @@ NARROW = {
 LIGHT = {"ssdlite320": (320, {}), "mask_rcnn_r50_fpn": (SIDE, NARROW)}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _started():
+    """mmdet can be imported by its own names."""
+    from defect_detect.backends._mmdet import environment
+
+    environment.start(1)
+
+
 def pictures(root: Path, count: int, *, split: str = "train", masks: bool = True, seed: int = 0) -> Dataset:
     """Noise with a bright square in two of three pictures; the last is a crowd."""
     rng = np.random.default_rng(seed)
@@ -410,7 +418,6 @@ def test_a_batch_without_defects_teaches_ssd(tmp_path):
     from defect_detect.backends._mmdet import configs, environment
     from defect_detect.backends._mmdet import pictures as shown
 
-    environment.start(1)
     free = pictures(tmp_path, 1)
     plan = configs.plan(job("ssdlite320"), classes=2)
     with environment.quiet():
@@ -432,7 +439,6 @@ def test_mmdets_ssd_still_needs_mending(upstream, tmp_path):
 
     from defect_detect.backends._mmdet import configs, detecting, environment
 
-    environment.start(1)
     plan, data = configs.plan(job("ssdlite320"), classes=2), pictures(tmp_path, 1)
     if upstream:
         plan.model.bbox_head.type = "SSDHead"
@@ -457,9 +463,6 @@ def test_mmdets_normalization_still_has_no_gradient_at_zero(upstream, finite):
     """The day this fails, `DefectSSDNeck` can go."""
     from mmdet.models.necks.ssd_neck import L2Norm
 
-    from defect_detect.backends._mmdet import environment
-
-    environment.start(1)
     from defect_detect.backends._mmdet import ssd
 
     norm = (L2Norm if upstream else ssd._L2Norm)(3)
@@ -471,10 +474,7 @@ def test_mmdets_normalization_still_has_no_gradient_at_zero(upstream, finite):
 
 def test_operators_in_torchvisions_place_are_those_of_mmcv():
     """mmcv's Python around them is its own; the kernels are compared with torchvision's public functions."""
-    from defect_detect.backends._mmdet import environment
-
-    environment.start(1)
-    from mmcv.ops import RoIAlign, nms, sigmoid_focal_loss
+    from mmcv.ops import RoIAlign, nms
 
     rng = torch.Generator().manual_seed(0)
     corner = torch.rand((50, 2), generator=rng) * 40
@@ -490,6 +490,16 @@ def test_operators_in_torchvisions_place_are_those_of_mmcv():
     (mine,) = torch.autograd.grad(ours.square().sum(), image)
     (yours,) = torch.autograd.grad(theirs.square().sum(), image)
     assert torch.allclose(mine, yours)
+
+
+def test_the_focal_loss_in_torchvisions_place_is_that_of_mmcv():
+    from defect_detect.backends._mmdet import environment
+
+    if environment.compiled():
+        pytest.skip("compiled mmcv has it for GPUs only, and mmdet doesn't ask for it on a CPU")
+    from mmcv.ops import sigmoid_focal_loss
+
+    rng = torch.Generator().manual_seed(0)
     logits = torch.randn((9, 4), generator=rng, requires_grad=True)
     target = torch.arange(9) % 5
     wanted = torchvision.ops.sigmoid_focal_loss(logits, torch.eye(5)[target][:, :4], alpha=0.25, gamma=2)
@@ -503,7 +513,6 @@ def test_operators_in_torchvisions_place_are_those_of_mmcv():
 def test_an_operator_that_only_mmcv_has_says_how_to_get_it():
     from defect_detect.backends._mmdet import environment
 
-    environment.start(1)
     if environment.compiled():
         pytest.skip("mmcv is compiled here")
     from mmcv.ops import soft_nms
@@ -533,9 +542,8 @@ def test_what_mmdet_cannot_do_is_said(wanted, error, says, tmp_path):
 
 
 def test_schedules_are_stretched():
-    from defect_detect.backends._mmdet import configs, environment
+    from defect_detect.backends._mmdet import configs
 
-    environment.start(1)
     plan = configs.plan(job(), classes=2)
     warmup, steps = configs.schedule(plan.rest, epochs=24, batches=10)
     assert (warmup["begin"], warmup["end"]) == (0, 48)

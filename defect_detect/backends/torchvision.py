@@ -84,15 +84,17 @@ def predict(
     """What the checkpoint says about `data`; see `backends.Backend.predict`."""
     with _installed():
         from defect_detect.backends._torchvision import detect, models, weights
+        from defect_detect.backends._torchvision.pictures import Scaled
     where, labels = torch_device(device), len(data.categories) + 1
     with settled(seed=job.seed, threads=job.settings.threads, device=where):
         detector = models.build(job, labels)
         learned = weights.restore(detector.network, job, labels=labels, path=checkpoint)
         detector.network.to(where)
+        pictures = Scaled(data, detector.fit)
         (found, latency), halved = predicting(
             job.settings, batch,
             lambda at_once: detect.predict(
-                detector, data, device=where, batch=at_once, regions=learned == "regions", report=watch.batch
+                detector, pictures, device=where, batch=at_once, regions=learned == "regions", report=watch.batch
             ),
         )  # fmt: skip
     return found, PredictOutcome(

@@ -93,15 +93,15 @@ def read(path: Path) -> NDArray[np.uint8]:
         with _open(path) as picture:
             _check_size(path, picture)
             picture.load()
-            upright = ImageOps.exif_transpose(picture)
-            if upright.mode.startswith("I") or upright.mode == "F":
-                deep = np.asarray(upright, np.float64)
+            ImageOps.exif_transpose(picture, in_place=True)
+            if picture.mode.startswith("I") or picture.mode == "F":
+                deep = np.asarray(picture, np.float64)
                 grey = np.clip(np.round(deep / 257), 0, 255).astype(np.uint8)
                 return np.repeat(grey[:, :, None], 3, axis=2)
-            if upright.mode in ("LA", "RGBA", "PA") or "transparency" in upright.info:
+            if picture.mode in ("LA", "RGBA", "PA") or "transparency" in picture.info:
                 # Straight to RGB, PIL warns about palettes with alpha and may blend greys with it.
-                upright = upright.convert("RGBA")
-            return np.array(upright.convert("RGB"))
+                return np.array(picture.convert("RGBA").convert("RGB"))
+            return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
     except UnidentifiedImageError:
         raise DatasetError(_fault(path, _what_instead(path))) from None
     except Image.DecompressionBombError as error:

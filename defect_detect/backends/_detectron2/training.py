@@ -107,9 +107,8 @@ def _step(now: Progress, batch: list[Any]) -> float:
     nothing changes, and what isn't is returned.
     """
     network, optimizer, scaler = now.network, now.optimizer, now.scaler
-    optimizer.zero_grad()
     total = 0.0
-    for chosen in np.array_split(np.arange(len(batch)), math.ceil(len(batch) / now.at_once)):
+    for number, chosen in enumerate(np.array_split(np.arange(len(batch)), math.ceil(len(batch) / now.at_once))):
         part = [batch[at] for at in chosen]
         ignoring.tell(network, [one["ignored"] for one in part])
         with torch.autocast(now.device.type, enabled=scaler.is_enabled()):
@@ -121,6 +120,8 @@ def _step(now: Progress, batch: list[Any]) -> float:
         if not math.isfinite(value):
             optimizer.zero_grad()
             return value
+        if number == 0:  # as late as can be, see the steps of torchvision
+            optimizer.zero_grad()
         scaler.scale(loss).backward()
         total += value
     if not scaler.is_enabled():

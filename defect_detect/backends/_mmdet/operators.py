@@ -3,7 +3,7 @@
 mmcv is published as source; compiling it takes half an hour of two cores. Its wheel without compiled
 code, `mmcv-lite`, brings all of `mmcv.ops` but the module `mmcv._ext` beneath. torchvision compiled the
 same algorithms: NMS and RoIAlign (mmcv's come from there and from detectron2); the focal loss is a
-formula. `tests/test_mmdet.py` compares them with mmcv's where that is compiled. What else mmcv compiles
+formula. `tests/test_operators.py` compares them with mmcv's where that is compiled. What else mmcv compiles
 (deformable convolutions, soft NMS, rotated boxes, ...) asks for the compiled one when it is called.
 """
 

@@ -12,25 +12,26 @@ from numpy.typing import NDArray
 
 from defect_detect import geometry
 from defect_detect.backends._torchvision.models import Detector
-from defect_detect.backends._torchvision.pictures import factors, picture
+from defect_detect.backends._torchvision.pictures import Scaled, factors
 from defect_detect.tables import Dataset, Floats, Predictions, Rle
 
 _HALF = 0.5
 
 
 def predict(
-    detector: Detector, data: Dataset, *, device: Any, batch: int, regions: bool, report: Callable[[int, int], None]
+    detector: Detector, pictures: Scaled, *, device: Any, batch: int, regions: bool, report: Callable[[int, int], None]
 ) -> tuple[Predictions, list[float]]:
     """Predictions on every picture, and the seconds that each took, decoding included.
 
     Args:
         detector: in whatever mode; it is left in evaluation mode.
-        data: its truth is not looked at.
+        pictures: those of a dataset, whose truth is not looked at.
         device: the torch device that holds the network.
         batch: pictures at a time; their seconds are shared evenly.
         regions: whether to ask the mask branch too.
         report: told (done, of) pictures after every batch.
     """
+    data = pictures.data
     network, rows = detector.network.eval(), len(data.images)
     parts: list[tuple[int, dict[str, Any]]] = []
     latency: list[float] = []
@@ -42,7 +43,7 @@ def predict(
         for start in range(0, rows, batch):
             began = time.perf_counter()
             chosen = range(start, min(start + batch, rows))
-            images = [picture(data, row, detector.fit).to(device).float() / 255 for row in chosen]
+            images = [pictures[row].to(device).float() / 255 for row in chosen]
             with torch.inference_mode():
                 found = network(images)
             parts += [

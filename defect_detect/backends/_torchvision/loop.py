@@ -16,7 +16,7 @@ from defect_detect.backends._progress import Progress
 from defect_detect.backends._torchvision import steps
 from defect_detect.backends._torchvision.detect import predict
 from defect_detect.backends._torchvision.models import Detector
-from defect_detect.backends._torchvision.pictures import CACHE_BYTES, Batches, TrainingPictures
+from defect_detect.backends._torchvision.pictures import CACHE_BYTES, VAL_CACHE_BYTES, Batches, Scaled, TrainingPictures
 from defect_detect.errors import RunFailed
 from defect_detect.job import TrainJob
 from defect_detect.tables import Dataset, Predictions
@@ -43,6 +43,7 @@ def train(
         pictures, fit=detector.fit, masks=detector.masks, vary=detector.augment, seed=job.seed,
         cache=CACHE_BYTES // max(1, settings.workers),
     )  # fmt: skip
+    judged = Scaled(val, detector.fit, cache=VAL_CACHE_BYTES)
     batches = Batches(len(data), settings.batch, least=detector.least_batch, seed=job.seed)
     optimizer = steps.optimizer(network, detector.optimizer, job)
     now = Progress(
@@ -65,7 +66,7 @@ def train(
             loss = _epoch(detector, now, loader, job=job, pictures=pictures, epoch=epoch, watch=watch)
         if not now.finite:
             raise RunFailed(f"the weights are not finite after epoch {epoch}; {_RATE}")
-        verdict = watch.epoch(epoch, loss, _validate(detector, now, job, val, epoch))
+        verdict = watch.epoch(epoch, loss, _validate(detector, now, job, judged, epoch))
         watch.keep(now.write, checkpoint if verdict.best else None)
         if verdict.stop:
             break
@@ -104,10 +105,10 @@ def _epoch(
     return total / of
 
 
-def _validate(detector: Detector, now: Progress, job: TrainJob, val: Dataset, epoch: int) -> Predictions:
+def _validate(detector: Detector, now: Progress, job: TrainJob, judged: Scaled, epoch: int) -> Predictions:
     def work() -> Predictions:
         found, _ = predict(
-            detector, val, device=now.device, batch=now.at_once, regions=False, report=lambda _done, _of: None
+            detector, judged, device=now.device, batch=now.at_once, regions=False, report=lambda _done, _of: None
         )
         return found
 

@@ -21,7 +21,7 @@ from defect_detect.backends._torchvision.options import Augment
 from defect_detect.data import pixels
 from defect_detect.tables import Dataset, Floats
 
-CACHE_BYTES = 1_000_000_000
+CACHE_BYTES, VAL_CACHE_BYTES = 1_000_000_000, 250_000_000
 Target = dict[str, Any]
 Sample = tuple[int, Any, Target]
 
@@ -56,6 +56,23 @@ def picture(data: Dataset, row: int, fit: Fit) -> Any:
         whole[None].float(), size=(high, wide), mode="bilinear", antialias=True, align_corners=False
     )
     return scaled[0].round().clamp(0, 255).to(torch.uint8)
+
+
+class Scaled:
+    """Pictures of a dataset by their row, scaled; those that fit into `cache` bytes are read once."""
+
+    def __init__(self, data: Dataset, fit: Fit, *, cache: int = 0) -> None:
+        self.data, self._fit, self._room = data, fit, cache
+        self._kept: dict[int, Any] = {}
+
+    def __getitem__(self, row: int) -> Any:
+        if row in self._kept:
+            return self._kept[row]
+        image = picture(self.data, row, self._fit)
+        if image.numel() <= self._room:
+            self._room -= image.numel()
+            self._kept[row] = image
+        return image
 
 
 def factors(data: Dataset, row: int, fit: Fit) -> Floats:

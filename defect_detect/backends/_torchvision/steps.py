@@ -24,10 +24,9 @@ def step(progress: Progress, batch: list[Any], *, clip: float, least: int) -> fl
     or the gradient isn't finite, nothing changes, and what isn't is returned.
     """
     network, optimizer, scaler = progress.network, progress.optimizer, progress.scaler
-    optimizer.zero_grad()
     total = 0.0
     parts = max(1, min(math.ceil(len(batch) / progress.at_once), len(batch) // least))
-    for chosen in np.array_split(np.arange(len(batch)), parts):
+    for number, chosen in enumerate(np.array_split(np.arange(len(batch)), parts)):
         part = [batch[k] for k in chosen]
         images = [image.to(progress.device) for _, image, _ in part]
         targets = [{name: value.to(progress.device) for name, value in target.items()} for _, _, target in part]
@@ -37,6 +36,10 @@ def step(progress: Progress, batch: list[Any], *, clip: float, least: int) -> fl
         if not math.isfinite(value):
             optimizer.zero_grad()
             return value
+        if number == 0:
+            # Not before the forward pass: the C library gave their memory back to the system and asked for it
+            # again in every step, a twentieth of a small network's training on a CPU.
+            optimizer.zero_grad()
         scaler.scale(loss).backward()
         total += value
     scaler.unscale_(optimizer)
