@@ -24,6 +24,7 @@ import numpy as np
 from defect_detect.backends import Capabilities, Watch
 from defect_detect.backends._detectron2 import environment
 from defect_detect.backends._failing import translated
+from defect_detect.backends._loading import reading
 from defect_detect.backends._memory import predicting
 from defect_detect.backends._settled import torch_device
 from defect_detect.errors import ConfigError, Fault
@@ -52,7 +53,7 @@ def train(job: TrainJob, *, train: Dataset, val: Dataset, out: Path, watch: Watc
         raise ConfigError(Fault(where="train split", expected="at least one image", found="none"))
     device, names = torch_device(job.settings.device), [category.name for category in train.categories]
     settled = environment.settled(seed=job.seed, threads=job.settings.threads, device=device)
-    with settled, translated("training", "detectron2"):
+    with settled, translated("training", "detectron2"), reading(job.settings.workers):
         plan = configs.plan(
             job, classes=len(names), regions=train.has_masks, device=str(device), images=len(train.images)
         )

@@ -22,6 +22,7 @@ import numpy as np
 
 from defect_detect.backends import Capabilities, Watch
 from defect_detect.backends._failing import scratch, translated
+from defect_detect.backends._loading import reading
 from defect_detect.backends._memory import predicting
 from defect_detect.backends._mmdet import configs, detecting, environment, loading, weights
 from defect_detect.errors import ConfigError, Fault
@@ -69,7 +70,7 @@ def train(job: TrainJob, *, train: Dataset, val: Dataset, out: Path, watch: Watc
             predict=lambda now, at_once: _detect(job, now, val, steps=plan.test, batch=at_once, regions=False)[0],
             checkpoint=lambda now, file: weights.write(file, now, job, plan, names=names, masks=learned),
         )  # fmt: skip
-        with loading.tensors_only():
+        with loading.tensors_only(), reading(job.settings.workers):
             training.train(
                 network, job, plan, data=train, masks=learned, folder=folder, watching=watching, on_cpu=device == "cpu"
             )

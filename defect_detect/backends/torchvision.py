@@ -18,6 +18,7 @@ from types import MappingProxyType
 import numpy as np
 
 from defect_detect.backends import Capabilities, Watch
+from defect_detect.backends._loading import reading
 from defect_detect.backends._memory import predicting
 from defect_detect.backends._settled import settled, torch_device
 from defect_detect.errors import ConfigError, Fault, FrameworkMissing
@@ -45,7 +46,7 @@ def train(job: TrainJob, *, train: Dataset, val: Dataset, out: Path, watch: Watc
     if not len(train.images):
         raise ConfigError(Fault(where="train split", expected="at least one image", found="none"))
     device, labels = torch_device(job.settings.device), len(train.categories) + 1
-    with settled(seed=job.seed, threads=job.settings.threads, device=device):
+    with settled(seed=job.seed, threads=job.settings.threads, device=device), reading(job.settings.workers):
         detector = models.build(job, labels)
         learned = ("regions" if train.has_masks else "boxes") if detector.masks else "none"
         done = loop.train(

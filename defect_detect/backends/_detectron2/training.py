@@ -17,6 +17,7 @@ from defect_detect.backends import _progress as states
 from defect_detect.backends._detectron2 import ignoring
 from defect_detect.backends._detectron2.configs import Plan
 from defect_detect.backends._detectron2.pictures import Order, TrainingPictures
+from defect_detect.backends._loading import timeout
 from defect_detect.backends._memory import making_room, told
 from defect_detect.backends._progress import Progress
 from defect_detect.errors import RunFailed
@@ -49,7 +50,7 @@ def train(
     loader = torch.utils.data.DataLoader(
         TrainingPictures(pictures, plan.cfg, masks=plan.masks, seed=job.seed), batch_size=settings.batch,
         sampler=order, num_workers=settings.workers, collate_fn=list, persistent_workers=settings.workers > 0,
-        generator=torch.Generator().manual_seed(job.seed),
+        timeout=timeout(settings.workers), generator=torch.Generator().manual_seed(job.seed),
     )  # fmt: skip
     optimizer = build_optimizer(plan.cfg, network)
     now = Progress(

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from mmengine.hooks import EMAHook, Hook
 
 from defect_detect.backends import Watch
+from defect_detect.backends._loading import timeout
 from defect_detect.backends._mmdet import configs, progress
 from defect_detect.backends._mmdet.loop import RATE, Batches, Loop, Room
 from defect_detect.backends._mmdet.pictures import DefectPictures
@@ -109,6 +110,7 @@ def train(
     loader = DataLoader(
         pictures, batch_sampler=Batches(order, settings.batch, least=watching.room.least),
         num_workers=settings.workers, persistent_workers=settings.workers > 0, collate_fn=pseudo_collate,
+        timeout=timeout(settings.workers),
     )  # fmt: skip
     runner = Runner(
         model=network,

@@ -11,6 +11,7 @@ import torch
 
 from defect_detect.backends import Watch, Writer
 from defect_detect.backends import _progress as states
+from defect_detect.backends._loading import timeout
 from defect_detect.backends._memory import making_room, told
 from defect_detect.backends._progress import Progress
 from defect_detect.backends._torchvision import steps
@@ -58,7 +59,8 @@ def train(
         first = settings.epochs + 1 if start.stop else start.epoch + 1
     loader = torch.utils.data.DataLoader(
         data, batch_sampler=batches, num_workers=settings.workers, collate_fn=list,
-        persistent_workers=settings.workers > 0, generator=torch.Generator().manual_seed(job.seed),
+        persistent_workers=settings.workers > 0, timeout=timeout(settings.workers),
+        generator=torch.Generator().manual_seed(job.seed),
     )  # fmt: skip
     for epoch in range(first, settings.epochs + 1):
         batches.epoch = epoch

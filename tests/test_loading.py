@@ -1,0 +1,73 @@
+"""Processes that read pictures for a training: one is killed, one reads for ever."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from defect_detect import installed
+from defect_detect.backends import _loading
+from defect_detect.errors import DatasetError, RunFailed
+from tests.test_resume import asked, pictures, train
+
+pytestmark = [
+    pytest.mark.framework,
+    pytest.mark.skipif(bool(installed.missing("torchvision")), reason="torchvision is not installed"),
+]
+
+
+def test_a_killed_one_ends_the_training_which_goes_on_after_its_last_epoch(tmp_path: Path) -> None:
+    data = pictures(tmp_path, "train"), pictures(tmp_path, "val", count=4)
+
+    def when(what: str, epoch: int, batch: int) -> bool:
+        if (what, epoch, batch) == ("batch", 3, 1):
+            (reader,) = multiprocessing.active_children()
+            assert reader.pid is not None
+            os.kill(reader.pid, signal.SIGKILL)
+        return False
+
+    with pytest.raises(RunFailed, match=r"a process that reads pictures ended.*--set workers=0"):
+        train(asked("ssdlite", workers=1), data, tmp_path / "run", when)
+    assert multiprocessing.active_children() == []
+    again, outcome = train(asked("ssdlite", workers=1), data, tmp_path / "run")
+    assert outcome is not None
+    assert again.resumed == [2]
+
+
+def test_one_that_reads_for_ever_ends_the_training_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a network disk that is gone."""
+    monkeypatch.setattr(_loading, "PATIENCE", 2.0)
+    data = pictures(tmp_path, "train"), pictures(tmp_path, "val", count=4)
+    endless = tmp_path / data[0].images.file[5]
+    endless.unlink()
+    os.mkfifo(endless)
+    started = time.monotonic()
+    with pytest.raises(RunFailed, match=r"hangs.*timed out after 2\.0 seconds.*--set workers=0"):
+        train(asked("ssdlite", workers=1), data, tmp_path / "run")
+    assert time.monotonic() - started < 60
+    assert multiprocessing.active_children() == []
+
+
+def test_what_one_says_of_a_picture_is_said_without_its_traceback(tmp_path: Path) -> None:
+    data = pictures(tmp_path, "train"), pictures(tmp_path, "val", count=4)
+    broken = tmp_path / data[0].images.file[5]
+    broken.write_bytes(b"\x89PNG")
+    said = []
+    for workers in (0, 1):
+        with pytest.raises(DatasetError) as caught:
+            train(asked("ssdlite", workers=workers), data, tmp_path / f"run{workers}")
+        said.append(str(caught.value))
+    assert said == [f"{broken}: expected a readable picture, found not one"] * 2
+
+
+def test_other_errors_pass_as_they_are() -> None:
+    with pytest.raises(RuntimeError, match=r"^something else$") as caught, _loading.reading(1):
+        raise RuntimeError("something else")
+    assert not isinstance(caught.value, RunFailed)
+    with pytest.raises(RunFailed, match="unable to allocate shared memory"), _loading.reading(1):
+        raise RuntimeError("Caught RuntimeError in DataLoader worker process 0.\nunable to allocate shared memory(shm)")
