@@ -62,7 +62,7 @@ def from_mask(pixels: Bools) -> Rle:
     """(H, W) bool as run lengths."""
     from pycocotools import mask
 
-    coded = mask.encode(np.asfortranarray(pixels.astype(np.uint8)))
+    coded = mask.encode(np.asfortranarray(pixels, np.uint8))
     return Rle(height=pixels.shape[0], width=pixels.shape[1], counts=coded["counts"])
 
 

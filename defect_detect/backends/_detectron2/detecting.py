@@ -12,7 +12,7 @@ from detectron2.data import transforms as changes
 
 from defect_detect import geometry
 from defect_detect.backends._detectron2.pictures import read
-from defect_detect.tables import Dataset, Floats, Predictions, Region
+from defect_detect.tables import Bools, Dataset, Floats, Predictions
 
 
 def detect(
@@ -78,18 +78,18 @@ def _table(row: int, said: Any, *, floor: float, regions: bool) -> Predictions:
     region = None
     if regions:
         masks = said.pred_masks.numpy()
-        region = tuple(_region(masks[at], box[at]) for at in kept)
+        shown = masks.any(axis=(1, 2))
+        region = tuple(geometry.from_mask(masks[at] if shown[at] else _filled(masks[at], box[at])) for at in kept)
     return Predictions(
         image=np.full(len(kept), row), label=said.pred_classes.numpy().astype(np.int64)[kept], box=box[kept],
         score=score[kept], region=region,
     )  # fmt: skip
 
 
-def _region(mask: Any, box: Floats) -> Region:
-    """The mask as a region; its box where no pixel is likely enough: a prediction is never without a region."""
-    if not mask.any():
-        x0, y0 = np.floor(box[:2]).astype(int)
-        x1, y1 = np.ceil(box[2:]).astype(int)
-        mask = np.zeros_like(mask)
-        mask[y0:y1, x0:x1] = True
-    return geometry.from_mask(mask)
+def _filled(mask: Bools, box: Floats) -> Bools:
+    """The box, where no pixel of the mask is likely enough: a prediction is never without a region."""
+    x0, y0 = np.floor(box[:2]).astype(int)
+    x1, y1 = np.ceil(box[2:]).astype(int)
+    mask = np.zeros_like(mask)
+    mask[y0:y1, x0:x1] = True
+    return mask
