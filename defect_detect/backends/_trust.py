@@ -28,11 +28,11 @@ def unsafe(path: Path, trust: str, reason: str) -> Any:
         content = path.read_bytes()
         wanted = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
     except UNREADABLE as error:
-        raise ConfigError(_unreadable(path, reason)) from error
+        raise ConfigError(unreadable(path, reason)) from error
     digest = hashlib.sha256(content).hexdigest()
     if digest != trust:
         if not wanted:
-            raise ConfigError(_unreadable(path, reason))
+            raise ConfigError(unreadable(path, reason))
         more = f" and {len(wanted) - _NAMED} more" if len(wanted) > _NAMED else ""
         raise ConfigError(
             Fault(
@@ -48,7 +48,7 @@ def unsafe(path: Path, trust: str, reason: str) -> Any:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise ConfigError(_unreadable(path, reason.partition("\n")[0])) from error
+        raise ConfigError(unreadable(path, reason.partition("\n")[0])) from error
 
 
 def agreed(files: Sequence[Path], trust: str, *, where: str, flag: str) -> None:
@@ -73,7 +73,8 @@ def agreed(files: Sequence[Path], trust: str, *, where: str, flag: str) -> None:
     )  # fmt: skip
 
 
-def _unreadable(path: Path, reason: str) -> Fault:
+def unreadable(path: Path, reason: str) -> Fault:
+    """That no weights can be had from the file, for `reason`."""
     return Fault(
         where="weights", expected="pretrained | none | path of a checkpoint", found=f"{path}: {reason}",
         fix="Check the path, or train from scratch with --set weights=none",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Container
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from defect_detect.backends._progress import UNREADABLE
-from defect_detect.errors import ConfigError, Fault, RunFailed
+from defect_detect.backends._trust import unreadable, unsafe
+from defect_detect.errors import ConfigError, Fault, FrameworkMissing, RunFailed
 from defect_detect.job import TrainJob
 
 
@@ -24,6 +28,55 @@ def content(path: Path) -> Any:
     except UNREADABLE as error:
         reason = str(error).partition("\n")[0]
         raise RunFailed(f"{path} can't be read as a checkpoint ({reason}); train the detector again") from error
+
+
+def given(path: Path, trust: str, *, letting: AbstractContextManager[None] | None = None) -> Any:
+    """What a file of weights holds that the user names: tensors by their names, or what a framework put around them.
+
+    Args:
+        path: `.safetensors`, or what torch saves.
+        trust: the SHA-256 of a file that may run code.
+        letting: what it is read in, to let in more than tensors and plain values.
+
+    Raises:
+        ConfigError: it can't be read, or would run code and isn't trusted.
+    """
+    import torch
+
+    if path.suffix.lower() == ".safetensors":
+        return _safetensors(path)
+    try:
+        with letting or nullcontext(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that an archive is TorchScript, which then is an error
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        held = unsafe(path, trust, _reason(error))
+    return held.state_dict() if isinstance(held, torch.nn.Module) else held
+
+
+def _safetensors(path: Path) -> Any:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise FrameworkMissing(
+            Fault(
+                where=f"weights {path}", expected="the package safetensors, to read it", found=str(error),
+                fix=f"pip install safetensors, for {sys.executable}",
+            )
+        ) from error  # fmt: skip
+    try:
+        return load_file(path)
+    except (SafetensorError, *UNREADABLE) as error:
+        raise ConfigError(unreadable(path, str(error).partition("\n")[0])) from error
+
+
+def _reason(error: BaseException) -> str:
+    """Why torch doesn't read a file, without its advice to read it unsafely."""
+    text = str(error).partition("\n")[0]
+    if "TorchScript" in text:
+        return "a TorchScript archive, which is a program; save its state dict instead"
+    return "not a file of tensors" if "weights" in text.lower() else text
 
 
 def checkpoint(path: Path, wanted: str, job: TrainJob, names: list[str]) -> dict[str, Any]:

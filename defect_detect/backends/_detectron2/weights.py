@@ -15,8 +15,7 @@ from detectron2.utils.file_io import Detectron2Handler
 from defect_detect.backends._detectron2 import arrays, configs
 from defect_detect.backends._detectron2.configs import Plan
 from defect_detect.backends._progress import UNREADABLE
-from defect_detect.backends._trust import unsafe
-from defect_detect.backends._weights import checkpoint, enough
+from defect_detect.backends._weights import checkpoint, enough, given
 from defect_detect.data.files import sha256_file
 from defect_detect.errors import ConfigError, Fault, FrameworkMissing, RunFailed
 from defect_detect.job import TrainJob
@@ -136,7 +135,7 @@ def _download(address: str, job: TrainJob) -> Path:
 
 def _tensors(path: Path, network: Any, trust: str) -> dict[str, Any]:
     """Named tensors of a checkpoint of ours, of detectron2's, or of a file of its zoo, by the network's names."""
-    content = _arrays(path) if path.suffix == ".pkl" else _torch(path, trust)
+    content = _arrays(path) if path.suffix == ".pkl" else given(path, trust)
     if not isinstance(content, dict):
         return {}
     caffe = path.suffix == ".pkl" and "__author__" not in content
@@ -161,11 +160,3 @@ def _arrays(path: Path) -> Any:
                   fix="Check the path, have the weights saved as a state dict (.pth), or train from scratch with"
                   " --set weights=none")
         ) from error  # fmt: skip
-
-
-def _torch(path: Path, trust: str) -> Any:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        content = unsafe(path, trust, str(error).partition("\n")[0])
-    return content.state_dict() if isinstance(content, torch.nn.Module) else content

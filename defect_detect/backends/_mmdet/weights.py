@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from defect_detect.backends._mmdet import configs, loading, named
-from defect_detect.backends._progress import UNREADABLE
-from defect_detect.backends._trust import unsafe
-from defect_detect.backends._weights import checkpoint, enough
+from defect_detect.backends._weights import checkpoint, enough, given
 from defect_detect.data.files import sha256_file
 from defect_detect.errors import Fault, FrameworkMissing, RunFailed
 from defect_detect.job import TrainJob
@@ -134,11 +132,6 @@ def _tensors(path: Path, trust: str) -> dict[str, Any]:
     """Named tensors of a checkpoint of ours, or of one by mmengine; `trust` is the SHA-256 of one that may run code."""
     import torch
 
-    content: Any
-    try:
-        with loading.checkpoints():
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        content = unsafe(path, trust, str(error).partition("\n")[0])
+    content = given(path, trust, letting=loading.checkpoints())
     state = content.get("state") or content.get("state_dict") or content if isinstance(content, dict) else {}
     return {name: tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}

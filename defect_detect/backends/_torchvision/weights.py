@@ -14,10 +14,8 @@ from torchvision.models.detection import (
     SSDLite320_MobileNet_V3_Large_Weights,
 )
 
-from defect_detect.backends._progress import UNREADABLE
-from defect_detect.backends._trust import unsafe
 from defect_detect.backends._weights import content as content_of
-from defect_detect.backends._weights import enough
+from defect_detect.backends._weights import enough, given
 from defect_detect.data.files import sha256_file
 from defect_detect.errors import Fault, FrameworkMissing, RunFailed
 from defect_detect.job import TrainJob
@@ -89,12 +87,7 @@ def restore(network: Any, job: TrainJob, *, labels: int, path: Path) -> str:
 
 def _tensors(path: Path, trust: str = "") -> dict[str, Any]:
     """Named tensors of a checkpoint of ours, or of a plain state dict such as torchvision's files."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        content = unsafe(path, trust, str(error).partition("\n")[0])
-    if isinstance(content, torch.nn.Module):  # a whole network, pickled
-        content = content.state_dict()
+    content = given(path, trust)
     state = content.get("state", content) if isinstance(content, dict) else {}
     return {name: tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
 
