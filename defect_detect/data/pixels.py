@@ -8,8 +8,10 @@ and everything after it reads pictures through `read`.
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,21 +64,11 @@ def header(path: Path) -> Header:
     Raises:
         DatasetError: not a picture, or one of more than MAX_PIXELS.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with _open(path) as picture:
-            _check_size(path, picture)
-            width, height = picture.size
-            turned = picture.getexif().get(_ORIENTATION, 1)
-            unlike = "; ".join(_unlike(path, picture, turned))
-            remark = "; ".join(_remarks(path, picture))
-    except UnidentifiedImageError:
-        raise DatasetError(_fault(path, _what_instead(path))) from None
-    except Image.DecompressionBombError as error:
-        raise DatasetError(_fault(path, f"{_TOO_MANY} ({error})")) from None
-    except _BROKEN as error:
-        raise DatasetError(_fault(path, str(error) or type(error).__name__)) from error
+    with _opened(path) as picture:
+        width, height = picture.size
+        turned = picture.getexif().get(_ORIENTATION, 1)
+        unlike = "; ".join(_unlike(path, picture, turned))
+        remark = "; ".join(_remarks(path, picture))
     shown = (height, width) if turned in (5, 6, 7, 8) else (width, height)
     return Header(width=shown[0], height=shown[1], stored=(width, height), unlike=unlike, remark=remark)
 
@@ -87,27 +79,19 @@ def read(path: Path) -> NDArray[np.uint8]:
     Raises:
         DatasetError: the file is missing, not a picture, or cut off.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import ImageOps
 
-    try:
-        with _open(path) as picture:
-            _check_size(path, picture)
-            picture.load()
-            ImageOps.exif_transpose(picture, in_place=True)
-            if picture.mode.startswith("I") or picture.mode == "F":
-                deep = np.asarray(picture, np.float64)
-                grey = np.clip(np.round(deep / 257), 0, 255).astype(np.uint8)
-                return np.repeat(grey[:, :, None], 3, axis=2)
-            if picture.mode in ("LA", "RGBA", "PA") or "transparency" in picture.info:
-                # Straight to RGB, PIL warns about palettes with alpha and may blend greys with it.
-                return np.array(picture.convert("RGBA").convert("RGB"))
-            return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
-    except UnidentifiedImageError:
-        raise DatasetError(_fault(path, _what_instead(path))) from None
-    except Image.DecompressionBombError as error:
-        raise DatasetError(_fault(path, f"{_TOO_MANY} ({error})")) from None
-    except _BROKEN as error:
-        raise DatasetError(_fault(path, str(error) or type(error).__name__)) from error
+    with _opened(path) as picture:
+        picture.load()
+        ImageOps.exif_transpose(picture, in_place=True)
+        if picture.mode.startswith("I") or picture.mode == "F":
+            deep = np.asarray(picture, np.float64)
+            grey = np.clip(np.round(deep / 257), 0, 255).astype(np.uint8)
+            return np.repeat(grey[:, :, None], 3, axis=2)
+        if picture.mode in ("LA", "RGBA", "PA") or "transparency" in picture.info:
+            # Straight to RGB, PIL warns about palettes with alpha and may blend greys with it.
+            return np.array(picture.convert("RGBA").convert("RGB"))
+        return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 # What PIL's decoders are known to raise on damaged files, beyond what they document.
@@ -115,19 +99,29 @@ _BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, Typ
            AttributeError, AssertionError, RuntimeError, struct.error, zlib.error)  # fmt: skip
 
 
-def _open(path: Path) -> ImageFile:
-    from PIL import Image
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[ImageFile]:
+    """The picture, not decoded yet, and what is wrong with it told.
+
+    Raises:
+        DatasetError: not a picture, cut off, or one of more than MAX_PIXELS.
+    """
+    from PIL import Image, UnidentifiedImageError
 
     # PIL's own limit is lower, and half of it already a warning; ours is checked before anything is decoded.
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, MAX_PIXELS)
-    opened: ImageFile = Image.open(path, formats=_READ)
-    return opened
-
-
-def _check_size(path: Path, picture: ImageFile) -> None:
-    if picture.width * picture.height > MAX_PIXELS:
-        found = f"{_TOO_MANY} ({picture.width} x {picture.height}, more than {MAX_PIXELS:,} in all)"
-        raise DatasetError(_fault(path, found))
+    try:
+        with Image.open(path, formats=_READ) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                found = f"{_TOO_MANY} ({picture.width} x {picture.height}, more than {MAX_PIXELS:,} in all)"
+                raise DatasetError(_fault(path, found))
+            yield picture
+    except UnidentifiedImageError:
+        raise DatasetError(_fault(path, _what_instead(path))) from None
+    except Image.DecompressionBombError as error:
+        raise DatasetError(_fault(path, f"{_TOO_MANY} ({error})")) from None
+    except _BROKEN as error:
+        raise DatasetError(_fault(path, str(error) or type(error).__name__)) from error
 
 
 def _unlike(path: Path, picture: ImageFile, turned: int) -> list[str]:
