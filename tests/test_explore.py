@@ -378,12 +378,18 @@ def test_an_export_that_fails_leaves_nothing_that_looks_whole(fiftyone, small):
     dead = fiftyone.Dataset(f"{name}{datasets.PARTIAL}0")
     dead.info = {"defect_detect": datasets.owner(folder) | {"content": "", "pid": 2**22 + 1}}
     dead.save()
+    from fiftyone.core import odm
+
+    database, of = odm.get_db_conn(), {"_dataset_id": dead._doc.id}
+    for kind in ("views", "workspaces", "runs"):  # written, and killed before the dataset knew of it
+        database[kind].insert_one(dict(of))
     alive = fiftyone.Dataset(f"{name}{datasets.PARTIAL}1")
     alive.info = {"defect_detect": datasets.owner(folder) | {"content": "", "pid": os.getppid()}}
     alive.save()
     assert datasets.find(folder) is None
     store("s", compared(judged), judged, truth, folder=folder)
     assert fiftyone.list_datasets(f"{name}*") == [name, alive.name]
+    assert [database[kind].count_documents(of) for kind in ("views", "workspaces", "runs")] == [0, 0, 0]
 
 
 @needs_fiftyone

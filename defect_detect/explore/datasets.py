@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from defect_detect.explore import service
+from defect_detect.explore import service, strays
 from defect_detect.explore.names import NAMESPACE, dataset_name
 
 PARTIAL = "-partial-"
@@ -103,6 +103,7 @@ def sweep(fiftyone: ModuleType, folder: Path, but: Any | None = None) -> list[st
     """Delete what interrupted exports of this folder left behind, except one; returns their names."""
     found = [name for name in _abandoned(fiftyone, folder) if but is None or name != but.name]
     for name in found:
+        strays.forget(fiftyone.load_dataset(name))
         fiftyone.delete_dataset(name)
     return found
 
