@@ -168,6 +168,23 @@ def test_an_app_that_does_not_start_is_said_and_leaves_no_process(fiftyone, prog
     assert [one for one in psutil.Process().children(recursive=True) if one not in before] == []
 
 
+def test_an_app_that_starts_leaves_ctrl_c_to_us(fiftyone, monkeypatch):
+    """Else it writes a traceback of its imports to the terminal."""
+    ignored = []
+
+    def look(child, *_):
+        ignored.append(int(re.search(r"SigIgn:\s*(\w+)", Path(f"/proc/{child.pid}/status").read_text())[1], 16))
+        raise RunFailed("seen")
+
+    monkeypatch.setattr(serve, "_wait", look)
+    monkeypatch.setattr(serve, "ENDS", 5.0)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(RunFailed, match="seen"), serve.server("127.0.0.1", 1):
+        pytest.fail("it never answered")
+    assert ignored[0] & 1 << (signal.SIGINT - 1)
+    assert signal.getsignal(signal.SIGINT) is before is not signal.SIG_IGN
+
+
 def test_an_app_that_will_not_end_is_killed(fiftyone, monkeypatch):
     import psutil
     from fiftyone.core.service import ServerService

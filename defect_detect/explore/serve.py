@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -39,8 +41,9 @@ def server(address: str, port: int) -> Iterator[None]:
     class Server(ServerService):  # type: ignore[misc]  # it has no types
         def start(self) -> None:
             context._get_context()  # noqa: SLF001 - its server asks for it, and FiftyOne sees to it so
-            # FiftyOne's own way would join an App that is there already.
-            Service.start(self)
+            with _deaf():
+                # FiftyOne's own way would join an App that is there already.
+                Service.start(self)
 
         def stop(self) -> None:
             _end(self.child)
@@ -51,6 +54,19 @@ def server(address: str, port: int) -> Iterator[None]:
         yield
     finally:
         started.stop()
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """What is started inside takes no Ctrl-C, which is for us, who end it; FiftyOne sees to that after its imports."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say so
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _wait(child: Any, address: str, port: int) -> None:
