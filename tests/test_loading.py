@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import pytest
 from defect_detect import installed
 from defect_detect.backends import _loading
 from defect_detect.errors import DatasetError, RunFailed
-from tests.test_resume import asked, pictures, train
+from tests.test_resume import alive, asked, pictures, train, until
 
 pytestmark = [
     pytest.mark.framework,
@@ -63,6 +66,29 @@ def test_what_one_says_of_a_picture_is_said_without_its_traceback(tmp_path: Path
             train(asked("ssdlite", workers=workers), data, tmp_path / f"run{workers}")
         said.append(str(caught.value))
     assert said == [f"{broken}: expected a readable picture, found not one"] * 2
+
+
+def test_none_outlives_a_tool_that_is_killed(tiny: Path, tmp_path: Path) -> None:
+    config, out = tmp_path / "ssd.yaml", tmp_path / "out"
+    config.write_text(
+        "{framework: torchvision, model: ssdlite320_mobilenet_v3, weights: none, epochs: 500, image_size: 96, batch: 4,"
+        " patience: 500, workers: 2, threads: 1, options: {model: {fine: true, width: 0.35}}}"
+    )
+    tool = [sys.executable, str(Path(__file__).parents[1] / "tools" / "train.py"), str(tiny), str(config)]
+
+    def working() -> list[int]:
+        found = []
+        for place in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if str(out).encode() in place.read_bytes() and alive(int(place.parent.name)):
+                    found.append(int(place.parent.name))
+        return found
+
+    with subprocess.Popen([*tool, "--out", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        until(lambda: len(working()) == 4 or running.poll() is not None)  # tool, worker, and two that read
+        assert running.poll() is None
+        running.kill()
+    until(lambda: not working(), seconds=60)
 
 
 def test_other_errors_pass_as_they_are() -> None:
