@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
+from defect_detect import installed
 from defect_detect.errors import FrameworkMissing
 
 # Before anything imports numpy or torch: test processes run side by side, each on one thread.
@@ -45,6 +46,16 @@ def ultralytics() -> None:
         environment.start(1)
     except FrameworkMissing as missing:
         pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def mmdet() -> None:
+    """mmdet, mmengine and mmcv can be imported by their own names; by themselves, two processes at once can't."""
+    if lacking := installed.missing("mmdet"):
+        pytest.skip(f"mmdet is not installed: {', '.join(lacking)}")
+    from defect_detect.backends._mmdet import environment
+
+    environment.start(1)
 
 
 @pytest.fixture(scope="session")

@@ -182,7 +182,7 @@ def test_the_table_of_detectors_is_true_of_the_networks(path, request):
         size = np.array([500, 350])
         assert detector.fit.size(*size) == tuple(np.round(size * known.factors(size[None])[0]))
     elif made.framework == "mmdet":
-        pytest.importorskip("mmengine", reason="mmdet is not installed")
+        request.getfixturevalue("mmdet")
         assert_true_of_mmdet(path)
     elif made.framework == "detectron2":
         pytest.importorskip("detectron2", reason="detectron2 is not installed")

@@ -235,11 +235,9 @@ def test_a_run_folder_of_a_stranger_runs_no_code(framework: str, model: str, tin
 @pytest.mark.parametrize(
     "bad", ["os.mkdir", "mmengine.mkdir_or_exist", "mmdet.os", "getattr(__import__('os'), 'mkdir')('x')", 5, "a b"]
 )
-def test_what_a_network_is_said_to_be_made_of_is_no_code(bad: object) -> None:
-    pytest.importorskip("mmengine", reason="mmdet is not installed")
-    from defect_detect.backends._mmdet import environment, named
+def test_what_a_network_is_said_to_be_made_of_is_no_code(bad: object, mmdet: None) -> None:
+    from defect_detect.backends._mmdet import named
 
-    environment.start(1)
     good = {"type": "SSDHead", "test_cfg": {"nms": {"type": "nms"}}, "pre": ({"type": "mmdet.DetDataPreprocessor"},)}
     assert named.unknown([good]) is None
     for content in ({"type": bad}, {**good, "test_cfg": {"nms": {"type": bad}}}, {"all": [{"pre": ({"type": bad},)}]}):

@@ -19,8 +19,7 @@ from defect_detect.geometry import from_mask, region_area, region_box
 from defect_detect.tables import Category, Dataset, Defects, Images
 from defect_detect.watching import Watching
 
-pytest.importorskip("mmengine", reason="mmdet is not installed")
-pytestmark = [pytest.mark.framework, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.framework, pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("mmdet")]
 
 SIDE = 96
 NARROW = {
@@ -37,14 +36,6 @@ NARROW = {
     }
 }  # fmt: skip
 LIGHT = {"ssdlite320": (320, {}), "mask_rcnn_r50_fpn": (SIDE, NARROW)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _started():
-    """mmdet can be imported by its own names."""
-    from defect_detect.backends._mmdet import environment
-
-    environment.start(1)
 
 
 def pictures(root: Path, count: int, *, split: str = "train", masks: bool = True, seed: int = 0) -> Dataset:

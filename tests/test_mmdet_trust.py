@@ -14,21 +14,12 @@ from defect_detect import config as configs_of_detectors
 from defect_detect import job as jobs
 from defect_detect import options
 from defect_detect.errors import ConfigError, RunFailed, Unsupported
+from tests.test_mmdet import NARROW, job, pictures, run
 
-pytest.importorskip("mmengine", reason="mmdet is not installed")
-pytestmark = [pytest.mark.framework, pytest.mark.filterwarnings("ignore")]
-
-from tests.test_mmdet import NARROW, job, pictures, run  # noqa: E402  mmengine is there
+pytestmark = [pytest.mark.framework, pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("mmdet")]
 
 BASE = "ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py"
 SSD = {"image_size": 320}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _started():
-    from defect_detect.backends._mmdet import environment
-
-    environment.start(1)
 
 
 def zoo() -> Path:

@@ -268,14 +268,12 @@ def test_ultralytics_coco_evaluation_finds_its_predictions_as_precise(ultralytic
 
 
 @pytest.fixture(scope="module", params=["ssdlite320", "mask_rcnn_r50_fpn"])
-def mmdets(request, tmp_path_factory):
+def mmdets(mmdet, request, tmp_path_factory):
     """As `torchvisions`."""
-    pytest.importorskip("mmengine", reason="mmdet is not installed")
+    from mmdet.registry import MODELS
+
     from defect_detect.backends._mmdet import configs, environment, weights
     from tests import test_mmdet
-
-    environment.start(1)
-    from mmdet.registry import MODELS
 
     out = tmp_path_factory.mktemp("run")
     wanted = test_mmdet.job(request.param, max_detections=20, score_floor=0.001)

@@ -72,7 +72,8 @@ def run(framework: str, home: Path, line4: Path, code: str) -> list[tuple[dict[s
         pytest.skip(str(missing))
     shutil.copytree(line4 / "data", home / "data")
     (home / "example.py").write_text(RECORD + code.replace("{home}", str(home)))
-    environment = {**runner.scrubbed(1), "YOLO_OFFLINE": "1", "YOLO_CONFIG_DIR": str(home / "settings")}
+    environment = {**runner.scrubbed(1), "YOLO_OFFLINE": "1", "YOLO_CONFIG_DIR": str(home / "settings"),
+                   "XDG_CACHE_HOME": str(home / "cache")}  # fmt: skip
     (home / "settings").mkdir()
     done = subprocess.run(
         [runner.python_of(framework), "-W", "ignore", "example.py"], cwd=home, env=environment, capture_output=True,

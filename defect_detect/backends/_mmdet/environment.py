@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from defect_detect.backends import _settled
+from defect_detect.backends._mmdet import grammar
 from defect_detect.errors import Fault, FrameworkMissing
 
 INSTALL = "python tools/make_env.py mmdet"
@@ -28,6 +29,7 @@ def start(threads: int) -> None:
         with warnings.catch_warnings():
             # pkg_resources, invalid escapes, torch.jit: mmcv 2.1 and mmdet 3.3 are of 2024
             warnings.simplefilter("ignore")
+            grammar.load()
             import mmcv  # noqa: F401  mmdet asks its version first
 
             if importlib.util.find_spec("mmcv._ext") is None:
