@@ -392,7 +392,8 @@ def test_better_placed_boxes_are_said():
     pair = comparison.pairs[0]
     assert pair.localization.value > 0.1
     assert pair.localization.interval.low > 0
-    assert f"On the {pair.common_hits} defects that both found, exact places its boxes better" in pair.sentence
+    both = f"On the {pair.common_hits} defects that both found at IoU ≥ 0.1"
+    assert f"{both}, exact places its boxes better" in pair.sentence
 
 
 def test_a_threshold_at_the_floor_is_censored():

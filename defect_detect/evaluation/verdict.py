@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from defect_detect.evaluation import adjudicate
 from defect_detect.evaluation.comparison import Adjudication, Detector, Difference, Estimate, Pair, Rate
+from defect_detect.evaluation.localization import TOUCHED
 from defect_detect.evaluation.operating import Policy
 from defect_detect.evaluation.pairs import shown
 from defect_detect.evaluation.resampling import FEW_SEEDS
@@ -74,7 +75,8 @@ def _localization(pair: Pair) -> str:
         return ""
     better = pair.a if told.value > 0 else pair.b
     gain = f"IoU higher by {abs(told.value):.3f}"
-    return f" On the {pair.common_hits:,} defects that both found, {better} places its boxes better ({gain})."
+    common = f"the {pair.common_hits:,} defects that both found at IoU ≥ {TOUCHED:g}"
+    return f" On {common}, {better} places its boxes better ({gain})."
 
 
 def _no_verdict(pair: Pair, detectors: Mapping[str, Detector]) -> str:

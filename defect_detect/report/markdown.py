@@ -105,7 +105,7 @@ def _pairs(comparison: Comparison) -> str:
         return ""
     heads = (
         "a \u2212 b", "FN rate, points", "p (Holm)", "McNemar p", "FPPI", "matched budget",
-        "both / only a / only b / neither found", "IoU on common hits",
+        "both / only a / only b / neither found", "IoU on common hits (IoU ≥ 0.1)",
     )  # fmt: skip
     rows = [
         (
