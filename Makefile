@@ -20,7 +20,7 @@ $(READY): pyproject.toml constraints.txt setup.py $(wildcard defect_detect/nativ
 
 demo: env
 	$(BIN)/python tools/make_demo.py demo/raw
-	$(BIN)/python tools/compare.py demo/raw/annotations.json --out demo/comparison --jobs 2 \
+	$(BIN)/python tools/compare.py demo/raw/annotations.json --out demo/comparison --jobs 3 \
 		--detectors $(LIGHT) configs/baseline/classical.yaml
 
 test: env
