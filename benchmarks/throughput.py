@@ -270,7 +270,7 @@ def main() -> None:
     if arguments.epochs < 2:
         parser.error("--epochs takes at least 2: the first is not counted")
     # Both sides as a worker is started: its threads, and what it asks of the C library.
-    os.environ.update({name: value for name, value in runner.scrubbed(1).items() if name not in os.environ})
+    os.environ.update(runner.scrubbed(1))
     here = [name for name in arguments.frameworks if importlib.util.find_spec(name)]
     print("absent here:", ", ".join(sorted(set(arguments.frameworks) - set(here))) or "none")
     versions = {name: importlib.metadata.version(name) for name in ("torch", "torchvision", "numpy", *here)}

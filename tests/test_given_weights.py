@@ -67,6 +67,8 @@ def test_without_its_reader_a_safetensors_file_says_what_to_install(tmp_path: Pa
         ("a.h5", b"\x89HDF\r\n\x1a\n" + b"\0" * 99, "a.h5: not a file of tensors"),
         ("a.pt", b"", "a.pt: "),
         ("absent.pt", None, r"absent.pt: \[Errno 2\]"),
+        ("weights.pt", None, r"weights.pt: \[Errno 2\]"),
+        ("TorchScript.pt", None, r"TorchScript.pt: \[Errno 2\]"),
         ("absent.safetensors", None, "absent.safetensors: .*[Nn]o such file"),
         ("a.torchscript", scripted, "a TorchScript archive, which is a program"),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import signal
@@ -16,7 +15,7 @@ import pytest
 from defect_detect import installed
 from defect_detect.backends import _loading
 from defect_detect.errors import DatasetError, RunFailed
-from tests.test_resume import alive, asked, pictures, train, until
+from tests.test_resume import asked, pictures, train, until, workers
 
 pytestmark = [
     pytest.mark.framework,
@@ -61,9 +60,9 @@ def test_what_one_says_of_a_picture_is_said_without_its_traceback(tmp_path: Path
     broken = tmp_path / data[0].images.file[5]
     broken.write_bytes(b"\x89PNG")
     said = []
-    for workers in (0, 1):
+    for readers in (0, 1):
         with pytest.raises(DatasetError) as caught:
-            train(asked("ssdlite", workers=workers), data, tmp_path / f"run{workers}")
+            train(asked("ssdlite", workers=readers), data, tmp_path / f"run{readers}")
         said.append(str(caught.value))
     assert said == [f"{broken}: expected a readable picture, found not one"] * 2
 
@@ -77,12 +76,7 @@ def test_none_outlives_a_tool_that_is_killed(tiny: Path, tmp_path: Path) -> None
     tool = [sys.executable, str(Path(__file__).parents[1] / "tools" / "train.py"), str(tiny), str(config)]
 
     def working() -> list[int]:
-        found = []
-        for place in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                if str(out).encode() in place.read_bytes() and alive(int(place.parent.name)):
-                    found.append(int(place.parent.name))
-        return found
+        return workers(out) + workers(out / "runs" / "ssd-0")
 
     with subprocess.Popen([*tool, "--out", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         until(lambda: len(working()) == 4 or running.poll() is not None)  # tool, worker, and two that read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 import warnings
 from collections.abc import Container
@@ -74,9 +75,11 @@ def _safetensors(path: Path) -> Any:
 def _reason(error: BaseException) -> str:
     """Why torch doesn't read a file, without its advice to read it unsafely."""
     text = str(error).partition("\n")[0]
+    if isinstance(error, OSError):  # it names the file, which may be called anything
+        return text
     if "TorchScript" in text:
         return "a TorchScript archive, which is a program; save its state dict instead"
-    return "not a file of tensors" if "weights" in text.lower() else text
+    return "not a file of tensors" if isinstance(error, pickle.UnpicklingError) else text
 
 
 def checkpoint(path: Path, wanted: str, job: TrainJob, names: list[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from defect_detect.evaluation.comparison import Comparison, Detector, Estimate, Rate
+from defect_detect.evaluation.localization import TOUCHED
 from defect_detect.report import glossary, wording
 from defect_detect.report.further import further
 
@@ -105,7 +106,7 @@ def _pairs(comparison: Comparison) -> str:
         return ""
     heads = (
         "a \u2212 b", "FN rate, points", "p (Holm)", "McNemar p", "FPPI", "matched budget",
-        "both / only a / only b / neither found", "IoU on common hits (IoU ≥ 0.1)",
+        "both / only a / only b / neither found", f"IoU on common hits (IoU ≥ {TOUCHED:g})",
     )  # fmt: skip
     rows = [
         (
